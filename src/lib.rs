@@ -1,0 +1,16 @@
+//! Transship moves OCI images between registries: a Kubernetes operator, the worker that its Jobs
+//! run, and a command line, in one binary.
+//!
+//! Dependencies point one way:
+//!
+//! ```text
+//! oci <- registry <- copy <- { worker, cli, controller }
+//!                     api <- { cli, controller }
+//! ```
+//!
+//! `oci` performs no I/O and knows neither HTTP nor Kubernetes. `registry` speaks the distribution
+//! protocol to one registry. `copy` moves images between two of them and knows nothing of
+//! Kubernetes. `api` holds the custom resources. Only `api`, `controller` and `cli` (which prints
+//! the definitions) may name the `kube` crate.
+
+pub mod oci;

@@ -1,0 +1,16 @@
+//! Pure types of the OCI image and distribution specifications.
+//!
+//! A value of these types is valid by construction: the parsers here are the only way in. Nothing
+//! here performs I/O or knows HTTP or Kubernetes.
+
+mod descriptor;
+mod digest;
+mod manifest;
+mod media_type;
+mod reference;
+
+pub use descriptor::Descriptor;
+pub use digest::{Digest, DigestError, Hasher};
+pub use manifest::{Content, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+pub use media_type::MediaType;
+pub use reference::{Reference, ReferenceError, RegistryHost, Repository, Tag};
