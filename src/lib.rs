@@ -4,8 +4,8 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! oci <- registry <- copy <- { worker, cli, controller }
-//!                     api <- { cli, controller }
+//! oci, reason <- registry <- copy <- { worker, cli, controller }
+//!                                 api <- { cli, controller }
 //! ```
 //!
 //! `oci` performs no I/O and knows neither HTTP nor Kubernetes. `registry` speaks the distribution
@@ -13,4 +13,6 @@
 //! Kubernetes. `api` holds the custom resources. Only `api`, `controller` and `cli` (which prints
 //! the definitions) may name the `kube` crate.
 
+pub mod api;
 pub mod oci;
+pub mod reason;

@@ -1,0 +1,31 @@
+//! The custom resources of the group `transship.dev`: their fields, defaults and admission rules.
+//!
+//! These are the types as users write them and as the API server stores them; what they mean is
+//! decided in `copy` and `controller`. Doc comments here are what `kubectl explain` shows, so they
+//! are written for users.
+
+mod condition;
+mod definition;
+#[expect(
+    unreachable_pub,
+    reason = "derive(KubeSchema) makes a public twin of each struct"
+)]
+mod image_mirror;
+
+pub use condition::{ConditionType, Conditions, find_condition};
+pub use definition::definitions;
+pub use image_mirror::{
+    Destination, DestinationStatus, ImageMirror, ImageMirrorSpec, ImageMirrorStatus, ImageState,
+    ImageStatus, RunStatus, SecretReference, Source,
+};
+
+/// API group of every kind.
+pub const GROUP: &str = "transship.dev";
+/// Field manager of everything the controller applies.
+pub const FIELD_MANAGER: &str = "transship";
+/// Any new value of one of these annotations starts one scan at once. The second is Flux's own, so
+/// that `flux reconcile` style tooling works unchanged.
+pub const RECONCILE_REQUEST_ANNOTATIONS: [&str; 2] = [
+    "reconcile.transship.dev/requestedAt",
+    "reconcile.fluxcd.io/requestedAt",
+];

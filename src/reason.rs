@@ -1,0 +1,113 @@
+//! The closed list of reasons: the same CamelCase word names a condition, an event, a failure in a
+//! worker's report and a metric label.
+//!
+//! It belongs to no layer: the copy engine gives reasons, the controller shows them.
+
+use std::fmt;
+
+use serde::de::IntoDeserializer as _;
+use serde::de::value::StrDeserializer;
+use serde::{Deserialize, Serialize};
+
+/// Why an object is in its state. Stable: users match on these words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// Everything asked for is in place.
+    Succeeded,
+    /// Images are being copied.
+    Progressing,
+    /// The last attempt failed for a cause that may pass by itself; another follows.
+    ProgressingWithRetry,
+    /// The spec passed admission but means nothing that can be done.
+    InvalidSpec,
+    /// A referenced Secret does not exist.
+    SecretNotFound,
+    /// A referenced Secret lacks a key or its content cannot be read.
+    SecretInvalid,
+    /// A registry refused the credentials.
+    AuthenticationFailed,
+    /// The source refuses to serve the image to these credentials.
+    PullDenied,
+    /// The destination refuses to take the image from these credentials.
+    PushDenied,
+    /// The source has no such tag or digest.
+    SourceNotFound,
+    /// The source serves something that is not an image this version can copy.
+    SourceInvalid,
+    /// The registry's certificate is not trusted.
+    TlsUntrusted,
+    /// The registry does not answer, or answers with server errors only.
+    RegistryUnreachable,
+    /// The registry asks to slow down for longer than a retry may wait.
+    RateLimited,
+    /// The registry broke the protocol, or content did not have its digest.
+    RegistryError,
+    /// The worker did not finish: its pod failed or ran out of time.
+    RunFailed,
+    /// The worker reported success, but the destination holds something else.
+    DestinationMismatch,
+    /// A destination tag that this mirror wrote was moved or deleted by someone else.
+    DriftDetected,
+}
+
+/// What has to happen before a failure can go away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The user has to mend something.
+    Stalled,
+    /// It may pass by itself.
+    Transient,
+}
+
+impl Reason {
+    /// The reason that a status names, if this version knows it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let deserializer: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+        Self::deserialize(deserializer).ok()
+    }
+
+    /// Whether waiting can help.
+    #[must_use]
+    pub const fn class(self) -> Class {
+        match self {
+            Self::InvalidSpec
+            | Self::SecretNotFound
+            | Self::SecretInvalid
+            | Self::AuthenticationFailed
+            | Self::PullDenied
+            | Self::PushDenied
+            | Self::SourceNotFound
+            | Self::SourceInvalid
+            | Self::TlsUntrusted => Class::Stalled,
+            Self::Succeeded
+            | Self::Progressing
+            | Self::ProgressingWithRetry
+            | Self::RegistryUnreachable
+            | Self::RateLimited
+            | Self::RegistryError
+            | Self::RunFailed
+            | Self::DestinationMismatch
+            | Self::DriftDetected => Class::Transient,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A variant is written as its name.
+        self.serialize(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_can_be_read_back() {
+        assert_eq!(Reason::PushDenied.to_string(), "PushDenied");
+        assert_eq!(Reason::from_name("PushDenied"), Some(Reason::PushDenied));
+        assert_eq!(Reason::from_name("pushDenied"), None);
+    }
+}
