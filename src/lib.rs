@@ -14,5 +14,11 @@
 //! the definitions) may name the `kube` crate.
 
 pub mod api;
+pub mod cli;
+pub mod controller;
+pub mod copy;
 pub mod oci;
 pub mod reason;
+pub mod registry;
+pub mod telemetry;
+pub mod worker;

@@ -1,2 +1,51 @@
-//! Placeholder until the command line lands.
-fn main() {}
+//! The `transship` binary: crypto provider, runtime, signals, exit code. Everything else is in the
+//! library.
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use transship::cli::CommandLine;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let command_line = CommandLine::parse();
+    // The only place that chooses the cryptography; a second provider is not linked.
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        anyhow::bail!("a cryptography provider is installed already");
+    }
+    let cancel = CancellationToken::new();
+    cancel_on_signal(cancel.clone()).context("cannot listen for signals")?;
+    match command_line.run(cancel).await {
+        // Whoever read our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        result => result,
+    }
+}
+
+/// SIGTERM and SIGINT ask everything to end in order.
+fn cancel_on_signal(cancel: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancel.cancel();
+    });
+    Ok(())
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

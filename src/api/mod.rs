@@ -8,7 +8,8 @@ mod condition;
 mod definition;
 #[expect(
     unreachable_pub,
-    reason = "derive(KubeSchema) makes a public twin of each struct"
+    clippy::duplicated_attributes,
+    reason = "derive(KubeSchema) makes a public twin of each struct; printer columns share keys by nature"
 )]
 mod image_mirror;
 

@@ -1,0 +1,521 @@
+//! The heart of the reconciler: from what a scan found to what is copied and what the status says.
+//! Pure: the clock and everything observed come in as values.
+
+use super::scan::{ImageScan, Scan};
+use super::step::Trigger;
+use super::wanted::WantedImage;
+use crate::api::{DestinationStatus, ImageMirrorStatus, ImageState, ImageStatus};
+use crate::copy::{Failure, Plan, PlannedDestination, PlannedImage};
+use crate::oci::Digest;
+use crate::reason::Reason;
+
+/// The result of a run that has ended, as far as its worker could tell.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EndedRun {
+    /// What the worker reported as failed.
+    pub(super) failures: Vec<RunFailure>,
+    /// Why the Job failed, when it did not end well by itself.
+    pub(super) job_failure: Option<String>,
+}
+
+/// One copy that the worker gave up.
+#[derive(Clone, Debug)]
+pub(super) struct RunFailure {
+    /// The source, fully written out.
+    pub(super) source: String,
+    /// The destination, fully written out.
+    pub(super) destination: String,
+    /// Why.
+    pub(super) failure: Failure,
+}
+
+/// Everything the decision depends on.
+pub(super) struct Situation<'a> {
+    pub(super) trigger: Trigger,
+    pub(super) scan: &'a Scan,
+    pub(super) ended_run: Option<&'a EndedRun>,
+    pub(super) previous: &'a ImageMirrorStatus,
+}
+
+/// What is to be done and how each image stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Decision {
+    /// What the next run copies; nothing when everything is in place or has to wait.
+    pub(super) plan: Option<Plan>,
+    /// Whether the plan only repeats copies that have failed before: the last verdict then stands
+    /// until the outcome is known, so that health checks do not flap with every attempt.
+    pub(super) repeats_failures_only: bool,
+    /// Every image, in the order of the spec.
+    pub(super) images: Vec<ImageStatus>,
+    /// Destination references whose tag someone else moved or deleted since the last scan.
+    pub(super) drifted: Vec<String>,
+}
+
+impl Decision {
+    /// The run could not be started: everything that it would have copied has failed.
+    pub(super) fn fail_run(&mut self, message: &str) {
+        self.plan = None;
+        let unplaced = self
+            .images
+            .iter_mut()
+            .flat_map(|image| &mut image.destinations)
+            .filter(|destination| {
+                matches!(
+                    destination.state,
+                    ImageState::Copying | ImageState::Drifted | ImageState::Pending
+                )
+            });
+        for destination in unplaced {
+            destination.state = ImageState::Failed;
+            destination.reason = Some(Reason::RunFailed.to_string());
+            destination.message = Some(message.to_owned());
+        }
+    }
+}
+
+/// Where one image stands at one destination, and whether the next run copies it.
+struct Verdict {
+    state: ImageState,
+    reason: Option<String>,
+    message: Option<String>,
+    copy: bool,
+}
+
+impl Verdict {
+    const fn present() -> Self {
+        Self {
+            state: ImageState::Present,
+            reason: None,
+            message: None,
+            copy: false,
+        }
+    }
+
+    const fn copy(state: ImageState) -> Self {
+        Self {
+            state,
+            reason: None,
+            message: None,
+            copy: true,
+        }
+    }
+
+    fn failed(failure: &Failure) -> Self {
+        Self {
+            state: ImageState::Failed,
+            reason: Some(failure.reason.to_string()),
+            message: Some(failure.message.clone()),
+            copy: false,
+        }
+    }
+
+    /// Copied again, while the last verdict stands until the outcome is known.
+    fn repeated(previous: &DestinationStatus) -> Self {
+        Self {
+            state: ImageState::Failed,
+            reason: previous.reason.clone(),
+            message: previous.message.clone(),
+            copy: true,
+        }
+    }
+}
+
+/// Decides.
+pub(super) fn decide(situation: &Situation<'_>) -> Decision {
+    let mut decision = Decision {
+        plan: None,
+        repeats_failures_only: true,
+        images: Vec::new(),
+        drifted: Vec::new(),
+    };
+    let mut planned = Vec::new();
+    for image in &situation.scan.images {
+        let (status, destinations) = decide_image(situation, image, &mut decision);
+        if let (Ok(head), false) = (&image.source, destinations.is_empty()) {
+            planned.push(PlannedImage {
+                source: image.wanted.source.clone(),
+                access: image.wanted.access.clone(),
+                digest: head.digest.clone(),
+                destinations,
+            });
+        }
+        decision.images.push(status);
+    }
+    if !planned.is_empty() {
+        decision.plan = Some(Plan {
+            version: Plan::VERSION,
+            images: planned,
+        });
+    }
+    decision
+}
+
+fn decide_image(
+    situation: &Situation<'_>,
+    image: &ImageScan,
+    decision: &mut Decision,
+) -> (ImageStatus, Vec<PlannedDestination>) {
+    let mut to_copy = Vec::new();
+    let mut destinations = Vec::new();
+    for (destination, found) in image.wanted.destinations.iter().zip(&image.destinations) {
+        let reference = destination.reference.to_string();
+        let previous = previous_state(situation.previous, &image.wanted, &reference);
+        let verdict = match (&image.source, found) {
+            (Err(failure), _) | (Ok(_), Err(failure)) => Verdict::failed(failure),
+            (Ok(head), Ok(Some(digest))) if *digest == head.digest => Verdict::present(),
+            (Ok(head), Ok(_)) => {
+                decide_missing(situation, image, &reference, &head.digest, previous)
+            }
+        };
+        if verdict.state == ImageState::Drifted
+            && previous.is_none_or(|(_, previous)| previous.state != ImageState::Drifted)
+        {
+            decision.drifted.push(reference.clone());
+        }
+        if verdict.copy {
+            to_copy.push(destination.clone());
+            decision.repeats_failures_only &= verdict.state == ImageState::Failed;
+        }
+        destinations.push(DestinationStatus {
+            reference,
+            digest: found
+                .as_ref()
+                .ok()
+                .and_then(Option::as_ref)
+                .map(Digest::to_string),
+            state: verdict.state,
+            reason: verdict.reason,
+            message: verdict.message,
+        });
+    }
+    let status = ImageStatus {
+        source: image.wanted.source.to_string(),
+        source_digest: image
+            .source
+            .as_ref()
+            .ok()
+            .map(|head| head.digest.to_string()),
+        media_type: image
+            .source
+            .as_ref()
+            .ok()
+            .map(|head| head.media_type.to_string()),
+        destinations,
+    };
+    (status, to_copy)
+}
+
+/// The destination lacks the source's digest: copy it, unless a run has just failed to.
+fn decide_missing(
+    situation: &Situation<'_>,
+    image: &ImageScan,
+    reference: &str,
+    wanted: &Digest,
+    previous: Option<(&ImageStatus, &DestinationStatus)>,
+) -> Verdict {
+    let source_unchanged = previous
+        .and_then(|(image, _)| image.source_digest.as_deref())
+        .is_some_and(|digest| digest == wanted.as_str());
+    if let Some(failure) = situation.ended_run.and_then(|run| {
+        let source = image.wanted.source.to_string();
+        let reported = run
+            .failures
+            .iter()
+            .find(|failure| failure.source == source && failure.destination == reference);
+        match (reported, previous) {
+            (Some(reported), _) => Some(reported.failure.clone()),
+            // An image beyond those that the status lists: whether its source moved is unknown, and
+            // waiting for the next scan is the answer that cannot turn into a loop.
+            (None, None) => Some(unreported_failure(run)),
+            (None, Some((_, previous))) => (source_unchanged
+                && (previous.state != ImageState::Failed || run.job_failure.is_some()))
+            .then(|| unreported_failure(run)),
+        }
+    }) {
+        return Verdict::failed(&failure);
+    }
+    match previous {
+        Some((_, previous)) if source_unchanged => match previous.state {
+            ImageState::Present | ImageState::Drifted => Verdict::copy(ImageState::Drifted),
+            ImageState::Failed if situation.trigger == Trigger::Due => Verdict::repeated(previous),
+            ImageState::Failed | ImageState::Copying | ImageState::Pending => {
+                Verdict::copy(ImageState::Copying)
+            }
+        },
+        Some(_) | None => Verdict::copy(ImageState::Copying),
+    }
+}
+
+fn unreported_failure(run: &EndedRun) -> Failure {
+    match &run.job_failure {
+        Some(message) => Failure {
+            reason: Reason::RunFailed,
+            message: message.clone(),
+        },
+        None => Failure {
+            reason: Reason::DestinationMismatch,
+            message: "the worker reported success, but the destination does not hold the digest"
+                .to_owned(),
+        },
+    }
+}
+
+fn previous_state<'a>(
+    previous: &'a ImageMirrorStatus,
+    wanted: &WantedImage,
+    reference: &str,
+) -> Option<(&'a ImageStatus, &'a DestinationStatus)> {
+    let source = wanted.source.to_string();
+    let image = previous
+        .images
+        .iter()
+        .find(|image| image.source == source)?;
+    let destination = image
+        .destinations
+        .iter()
+        .find(|destination| destination.reference == reference)?;
+    Some((image, destination))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::mirror::wanted::Wanted;
+    use crate::oci::MediaType;
+    use crate::registry::ManifestHead;
+
+    const DESTINATION: &str = "one.test/docker.io/library/alpine:3";
+
+    fn digest(content: &str) -> Digest {
+        Digest::sha256(content.as_bytes())
+    }
+
+    fn head(content: &str) -> ManifestHead {
+        ManifestHead {
+            digest: digest(content),
+            media_type: MediaType::new(MediaType::OCI_INDEX),
+            size: None,
+        }
+    }
+
+    fn failure(reason: Reason) -> Failure {
+        Failure {
+            reason,
+            message: "because".to_owned(),
+        }
+    }
+
+    /// One image with one destination.
+    fn scan(source: Result<&str, Reason>, destination: Result<Option<&str>, Reason>) -> Scan {
+        let spec =
+            json!({"sources": [{"image": "alpine:3"}], "destinations": [{"prefix": "one.test"}]});
+        let wanted = Wanted::new(&serde_json::from_value(spec).unwrap())
+            .unwrap()
+            .images
+            .remove(0);
+        Scan {
+            images: vec![ImageScan {
+                wanted,
+                source: source.map(head).map_err(failure),
+                destinations: vec![destination.map(|found| found.map(digest)).map_err(failure)],
+            }],
+        }
+    }
+
+    fn previous(source: &str, destination: Option<&str>, state: ImageState) -> ImageMirrorStatus {
+        let failed = state == ImageState::Failed;
+        ImageMirrorStatus {
+            images: vec![ImageStatus {
+                source: "docker.io/library/alpine:3".to_owned(),
+                source_digest: Some(digest(source).to_string()),
+                media_type: None,
+                destinations: vec![DestinationStatus {
+                    reference: DESTINATION.to_owned(),
+                    digest: destination.map(|found| digest(found).to_string()),
+                    state,
+                    reason: failed.then(|| "PushDenied".to_owned()),
+                    message: failed.then(|| "before".to_owned()),
+                }],
+            }],
+            ..ImageMirrorStatus::default()
+        }
+    }
+
+    fn decide_with(
+        trigger: Trigger,
+        scan: &Scan,
+        previous: &ImageMirrorStatus,
+        ended_run: Option<&EndedRun>,
+    ) -> (ImageState, Option<String>, Decision) {
+        let decision = decide(&Situation {
+            trigger,
+            scan,
+            ended_run,
+            previous,
+        });
+        let destination = decision.images[0].destinations[0].clone();
+        (destination.state, destination.reason, decision)
+    }
+
+    #[test]
+    fn what_is_in_place_is_left_alone() {
+        let scan = scan(Ok("a"), Ok(Some("a")));
+        let (state, _, decision) =
+            decide_with(Trigger::Due, &scan, &ImageMirrorStatus::default(), None);
+        assert_eq!(state, ImageState::Present);
+        assert_eq!(decision.plan, None);
+    }
+
+    #[test]
+    fn what_is_missing_or_different_is_copied_by_digest() {
+        for found in [None, Some("old")] {
+            let scan = scan(Ok("a"), Ok(found));
+            let (state, _, decision) = decide_with(
+                Trigger::SpecChanged,
+                &scan,
+                &ImageMirrorStatus::default(),
+                None,
+            );
+            assert_eq!(state, ImageState::Copying);
+            let plan = decision.plan.unwrap();
+            assert_eq!(plan.images[0].digest, digest("a"));
+            assert_eq!(
+                plan.images[0].destinations[0].reference.to_string(),
+                DESTINATION
+            );
+            assert!(decision.drifted.is_empty() && !decision.repeats_failures_only);
+        }
+    }
+
+    #[test]
+    fn a_moved_source_is_followed_and_is_no_drift() {
+        let (state, _, decision) = decide_with(
+            Trigger::Due,
+            &scan(Ok("b"), Ok(Some("a"))),
+            &previous("a", Some("a"), ImageState::Present),
+            None,
+        );
+        assert_eq!(state, ImageState::Copying);
+        assert!(decision.plan.is_some() && decision.drifted.is_empty());
+    }
+
+    #[test]
+    fn a_moved_or_deleted_destination_tag_is_drift_and_is_put_back() {
+        for found in [None, Some("other")] {
+            let before = previous("a", Some("a"), ImageState::Present);
+            let (state, _, decision) =
+                decide_with(Trigger::Due, &scan(Ok("a"), Ok(found)), &before, None);
+            assert_eq!(state, ImageState::Drifted);
+            assert_eq!(decision.drifted, [DESTINATION]);
+            assert!(decision.plan.is_some());
+        }
+    }
+
+    #[test]
+    fn unreadable_registries_fail_the_image_and_plan_nothing() {
+        for scan in [
+            scan(Err(Reason::SourceNotFound), Ok(None)),
+            scan(Ok("a"), Err(Reason::SourceNotFound)),
+        ] {
+            let (state, reason, decision) =
+                decide_with(Trigger::Due, &scan, &ImageMirrorStatus::default(), None);
+            assert_eq!(
+                (state, reason.as_deref()),
+                (ImageState::Failed, Some("SourceNotFound"))
+            );
+            assert_eq!(decision.plan, None);
+        }
+    }
+
+    #[test]
+    fn a_failure_that_the_worker_reported_waits_for_the_next_scan() {
+        let ended = EndedRun {
+            failures: vec![RunFailure {
+                source: "docker.io/library/alpine:3".to_owned(),
+                destination: DESTINATION.to_owned(),
+                failure: failure(Reason::PushDenied),
+            }],
+            job_failure: Some("index 0 failed".to_owned()),
+        };
+        let before = previous("a", None, ImageState::Copying);
+        let (state, reason, decision) = decide_with(
+            Trigger::RunEnded,
+            &scan(Ok("a"), Ok(None)),
+            &before,
+            Some(&ended),
+        );
+        assert_eq!(
+            (state, reason.as_deref()),
+            (ImageState::Failed, Some("PushDenied"))
+        );
+        assert_eq!(decision.plan, None);
+    }
+
+    #[test]
+    fn a_run_without_a_report_is_a_failed_run_and_a_success_is_not_believed() {
+        let before = previous("a", None, ImageState::Copying);
+        for (job_failure, expected) in [
+            (Some("killed".to_owned()), "RunFailed"),
+            (None, "DestinationMismatch"),
+        ] {
+            let ended = EndedRun {
+                failures: Vec::new(),
+                job_failure,
+            };
+            let (state, reason, decision) = decide_with(
+                Trigger::RunEnded,
+                &scan(Ok("a"), Ok(None)),
+                &before,
+                Some(&ended),
+            );
+            assert_eq!(
+                (state, reason.as_deref()),
+                (ImageState::Failed, Some(expected))
+            );
+            assert_eq!(decision.plan, None);
+        }
+    }
+
+    #[test]
+    fn a_source_that_moved_during_the_run_starts_the_next_one() {
+        let before = previous("a", None, ImageState::Copying);
+        let (state, _, decision) = decide_with(
+            Trigger::RunEnded,
+            &scan(Ok("b"), Ok(Some("a"))),
+            &before,
+            Some(&EndedRun::default()),
+        );
+        assert_eq!(state, ImageState::Copying);
+        assert!(decision.plan.is_some());
+    }
+
+    #[test]
+    fn a_repeated_attempt_keeps_the_last_verdict_unless_somebody_asked_for_it() {
+        let before = previous("a", None, ImageState::Failed);
+        let (state, reason, decision) =
+            decide_with(Trigger::Due, &scan(Ok("a"), Ok(None)), &before, None);
+        assert_eq!(
+            (state, reason.as_deref()),
+            (ImageState::Failed, Some("PushDenied"))
+        );
+        assert!(decision.plan.is_some() && decision.repeats_failures_only);
+        let (state, _, decision) =
+            decide_with(Trigger::Requested, &scan(Ok("a"), Ok(None)), &before, None);
+        assert_eq!(state, ImageState::Copying);
+        assert!(!decision.repeats_failures_only);
+    }
+
+    #[test]
+    fn a_run_that_cannot_start_fails_its_images() {
+        let scan = scan(Ok("a"), Ok(None));
+        let (_, _, mut decision) =
+            decide_with(Trigger::Due, &scan, &ImageMirrorStatus::default(), None);
+        decision.fail_run("quota exceeded");
+        assert_eq!(decision.plan, None);
+        let destination = &decision.images[0].destinations[0];
+        assert_eq!(destination.message.as_deref(), Some("quota exceeded"));
+        assert_eq!(destination.state, ImageState::Failed);
+    }
+}

@@ -1,0 +1,219 @@
+//! The Kubernetes objects of a run: the plan in an immutable `ConfigMap`, and the Job whose pods carry
+//! it out. Pure: specs in, objects out.
+//!
+//! The pod template is closed: nothing of it comes from the mirror but names of Secrets to mount.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::{Value, json};
+
+use crate::api::ImageMirror;
+use crate::copy::{AccessReference, Plan};
+use crate::oci::Digest;
+use crate::worker::{self, EXIT_COPIES_FAILED};
+
+/// Label with the UID of the mirror, by which its Jobs are found.
+pub(crate) const MIRROR_UID_LABEL: &str = "transship.dev/mirror-uid";
+/// Annotation with the generation of the mirror that a run was planned for.
+pub(super) const GENERATION_ANNOTATION: &str = "transship.dev/generation";
+/// The container of the pods, by which its termination message is found.
+pub(super) const CONTAINER: &str = "worker";
+/// How long a finished Job and its logs stay, in seconds.
+const KEEP_FINISHED_SECONDS: u32 = 3600;
+/// How often a pod that was killed is replaced within one run.
+const REPLACEMENTS: u32 = 3;
+/// Most characters of a Job's name, so that the names of its pods stay DNS labels.
+const MAX_NAME_LENGTH: usize = 52;
+/// The user of the image, of no rights on any node.
+const USER: i64 = 65532;
+
+/// Which image the pods run, as the operator was told by its own deployment.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerImage {
+    /// The image reference.
+    pub(crate) image: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub(crate) pull_policy: String,
+}
+
+/// The objects of one run; both have the same name.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Run {
+    pub(super) config_map: ConfigMap,
+    pub(super) job: Job,
+}
+
+/// Everything a run's objects are made from.
+pub(super) struct RunInput<'a> {
+    pub(super) mirror: &'a ImageMirror,
+    pub(super) plan: &'a Plan,
+    pub(super) timeout: std::time::Duration,
+    pub(super) worker: &'a WorkerImage,
+}
+
+impl Run {
+    /// The name of both objects.
+    pub(super) fn name(&self) -> String {
+        self.job.name_any()
+    }
+
+    /// Builds both objects. `None` for a mirror that the API server has not stored.
+    pub(super) fn new(input: &RunInput<'_>) -> Result<Option<Self>, serde_json::Error> {
+        let Some(owner) = input.mirror.controller_owner_ref(&()) else {
+            return Ok(None);
+        };
+        let plan = serde_json::to_string(input.plan)?;
+        let name = run_name(input.mirror, &plan);
+        let config_map = serde_json::from_value(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata(input.mirror, &name, &owner),
+            "immutable": true,
+            "data": {worker::PLAN_FILE: plan},
+        }))?;
+        let job = serde_json::from_value(job(input, &name, &owner))?;
+        Ok(Some(Self { config_map, job }))
+    }
+}
+
+/// A name that a second decision in the same situation makes again, so that no run starts twice:
+/// it depends on the mirror, the plan and the run before.
+fn run_name(mirror: &ImageMirror, plan: &str) -> String {
+    let run_before = mirror
+        .status
+        .as_ref()
+        .and_then(|status| status.run.as_ref());
+    let situation = format!(
+        "{}\n{}\n{}\n{plan}",
+        mirror.metadata.uid.as_deref().unwrap_or_default(),
+        mirror.metadata.generation.unwrap_or_default(),
+        run_before.map_or("", |run| &run.job),
+    );
+    let digest = Digest::sha256(situation.as_bytes());
+    let suffix: String = digest
+        .as_str()
+        .chars()
+        .skip("sha256:".len())
+        .take(10)
+        .collect();
+    let prefix: String = mirror
+        .name_any()
+        .replace('.', "-")
+        .chars()
+        .take(MAX_NAME_LENGTH - suffix.len() - 1)
+        .collect();
+    format!("{}-{suffix}", prefix.trim_end_matches('-'))
+}
+
+fn metadata(mirror: &ImageMirror, name: &str, owner: &OwnerReference) -> Value {
+    json!({
+        "name": name,
+        "namespace": mirror.metadata.namespace,
+        "labels": labels(mirror),
+        "annotations": {GENERATION_ANNOTATION: mirror.metadata.generation.unwrap_or_default().to_string()},
+        "ownerReferences": [owner],
+    })
+}
+
+/// Our own labels only, never the mirror's: a GitOps tool would take the child for one of its own.
+fn labels(mirror: &ImageMirror) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/managed-by", "transship".to_owned()),
+        (
+            MIRROR_UID_LABEL,
+            mirror.metadata.uid.clone().unwrap_or_default(),
+        ),
+    ])
+}
+
+fn job(input: &RunInput<'_>, name: &str, owner: &OwnerReference) -> Value {
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(input.mirror, name, owner),
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimitPerIndex": REPLACEMENTS,
+            "activeDeadlineSeconds": input.timeout.as_secs(),
+            "ttlSecondsAfterFinished": KEEP_FINISHED_SECONDS,
+            "podFailurePolicy": {"rules": [
+                // The registry has refused something; another pod would be refused too.
+                {"action": "FailIndex", "onExitCodes": {
+                    "containerName": CONTAINER, "operator": "In", "values": [EXIT_COPIES_FAILED]}},
+                // Evictions and drained nodes are not the run's fault.
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]},
+            "template": {
+                "metadata": {"labels": labels(input.mirror)},
+                "spec": pod(input, name),
+            },
+        },
+    })
+}
+
+fn pod(input: &RunInput<'_>, name: &str) -> Value {
+    let mut volumes = vec![json!({"name": "plan", "configMap": {"name": name}})];
+    let mut mounts =
+        vec![json!({"name": "plan", "mountPath": worker::PLAN_DIRECTORY, "readOnly": true})];
+    let names = |name: fn(&AccessReference) -> Option<&String>| -> BTreeSet<&String> {
+        input.plan.accesses().filter_map(name).collect()
+    };
+    let secrets = [
+        (
+            "credentials",
+            worker::CREDENTIALS_DIRECTORY,
+            names(|access| access.credentials.as_ref()),
+        ),
+        (
+            "certificates",
+            worker::CERTIFICATES_DIRECTORY,
+            names(|access| access.certificates.as_ref()),
+        ),
+    ];
+    for (kind, directory, names) in secrets {
+        for (index, secret) in names.into_iter().enumerate() {
+            let volume = format!("{kind}-{index}");
+            // The group of the pod may read, nobody else.
+            volumes.push(
+                json!({"name": volume, "secret": {"secretName": secret, "defaultMode": 0o440}}),
+            );
+            mounts.push(json!({"name": volume, "mountPath": format!("{directory}/{secret}"), "readOnly": true}));
+        }
+    }
+    json!({
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [{
+            "name": CONTAINER,
+            "image": input.worker.image,
+            "imagePullPolicy": input.worker.pull_policy,
+            "args": ["worker", "--log-format=json"],
+            "volumeMounts": mounts,
+            "resources": {
+                "requests": {"cpu": "100m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
+                "limits": {"memory": "128Mi", "ephemeral-storage": "64Mi"},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            },
+        }],
+        "volumes": volumes,
+    })
+}

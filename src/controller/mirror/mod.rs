@@ -1,0 +1,325 @@
+//! The reconciler of `ImageMirror`: observe, decide, apply, write the status once.
+//!
+//! | file | what it is | I/O |
+//! |---|---|---|
+//! | `step.rs` | what to do first | none |
+//! | `wanted.rs` | the spec as checked values | none |
+//! | `scan.rs` | asks registries for digests | registries, Secrets |
+//! | `decide.rs` | what is copied and how each image stands | none |
+//! | `status.rs` | counts, conditions, when to look again | none |
+//! | `notices.rs` | events | none |
+//! | `job.rs` | the objects of a run | none |
+//! | `runs.rs` | finds, starts, stops and reads runs | API server |
+
+mod decide;
+mod job;
+mod notices;
+mod runs;
+mod scan;
+mod status;
+mod step;
+mod wanted;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::json;
+
+pub(crate) use self::job::{MIRROR_UID_LABEL, WorkerImage};
+
+use self::decide::{Decision, Situation};
+use self::job::{Run, RunInput};
+use self::runs::{RunResult, Runs, StartError};
+use self::status::StatusInput;
+use self::step::{RunObservation, Step, Trigger, next_step, requested_at};
+use self::wanted::Wanted;
+use super::Context;
+use super::request::{RequestError, request};
+use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, RunStatus};
+use crate::oci::Digest;
+
+/// How long to wait for the pods of a run that was given up.
+const GIVE_UP_PAUSE: Duration = Duration::from_secs(2);
+/// How often a run is looked at when no event of its Job comes.
+const FOLLOW_PERIOD: Duration = Duration::from_secs(15);
+
+/// Why a reconcile could not be finished; it is tried again with growing pauses.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The API server failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The objects of a run could not be written as JSON.
+    #[error("cannot build the objects of a run")]
+    Build(#[from] serde_json::Error),
+}
+
+/// One mirror with what is needed to act for it.
+struct Reconciler<'a> {
+    context: &'a Context,
+    mirror: ImageMirror,
+    namespace: String,
+    api: Api<ImageMirror>,
+    runs: Runs,
+    now: Timestamp,
+}
+
+/// Brings one mirror a step closer to what its spec asks for.
+pub(crate) async fn reconcile(
+    mirror: Arc<ImageMirror>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let timer = context.metrics.reconcile();
+    let result = reconcile_newest(&mirror, &context).await;
+    timer.finish(result.is_ok());
+    if result.is_ok() {
+        context
+            .error_pauses
+            .succeeded(&mirror.uid().unwrap_or_default());
+    }
+    result
+}
+
+async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Action, Error> {
+    let Some(namespace) = cached.namespace() else {
+        return Ok(Action::await_change());
+    };
+    let api: Api<ImageMirror> = Api::namespaced(context.client.clone(), &namespace);
+    // The cache may not have our own last status yet; a decision on an old one would repeat work.
+    let Some(mirror) = request(api.get_opt(&cached.name_any())).await? else {
+        context.metrics.forget(&cached.uid().unwrap_or_default());
+        return Ok(Action::await_change());
+    };
+    let runs = Runs::new(&context.client, &namespace);
+    let reconciler = Reconciler {
+        context,
+        mirror,
+        namespace,
+        api,
+        runs,
+        now: Timestamp::now(),
+    };
+    reconciler.run().await
+}
+
+impl Reconciler<'_> {
+    async fn run(&self) -> Result<Action, Error> {
+        let newest = self.runs.newest(&self.mirror).await?;
+        match next_step(&self.mirror, newest.as_ref(), self.now) {
+            Step::Rest => Ok(Action::await_change()),
+            Step::Wait(delay) => Ok(Action::requeue(delay)),
+            Step::GiveUp { job } => {
+                tracing::info!(
+                    job,
+                    "the spec has changed: stopping the run for the old one"
+                );
+                self.runs.stop(&job).await?;
+                Ok(Action::requeue(GIVE_UP_PAUSE))
+            }
+            Step::Follow { job } => {
+                let obstacle = self.runs.obstacle(&job).await?;
+                let status = status::while_following(&self.previous(), obstacle.as_deref());
+                self.write(&status).await?;
+                Ok(Action::requeue(FOLLOW_PERIOD))
+            }
+            Step::Scan(trigger) => self.scan(trigger, newest.as_ref()).await,
+        }
+    }
+
+    async fn scan(
+        &self,
+        trigger: Trigger,
+        newest: Option<&RunObservation>,
+    ) -> Result<Action, Error> {
+        let previous = self.previous();
+        let wanted = match Wanted::new(&self.mirror.spec) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                let input = self.status_input(&previous, trigger, Duration::ZERO);
+                self.write(&status::for_invalid_spec(&input, &error))
+                    .await?;
+                return Ok(Action::await_change());
+            }
+        };
+        let result = match (trigger, newest) {
+            (Trigger::RunEnded, Some(run)) => Some(self.runs.result(&run.job).await?),
+            _ => None,
+        };
+        let secrets = Api::namespaced(self.context.client.clone(), &self.namespace);
+        let scan = scan::scan(&secrets, &wanted.images).await?;
+        let mut decision = decide::decide(&Situation {
+            trigger,
+            scan: &scan,
+            ended_run: result.as_ref().map(|result| &result.ended),
+            previous: &previous,
+        });
+        let started = self.start(&mut decision, &wanted).await?;
+        let run = started.or_else(|| self.recorded_run(&previous, newest, result.as_ref()));
+        let input = self.status_input(&previous, trigger, wanted.interval);
+        let status = status::after_scan(&input, &decision, run);
+        self.write(&status).await?;
+        self.tell(&previous, &status, &decision, result.as_ref())
+            .await;
+        let wait = status
+            .next_scan_time
+            .as_ref()
+            .and_then(|next| Duration::try_from(next.0.duration_since(self.now)).ok());
+        Ok(Action::requeue(wait.unwrap_or(FOLLOW_PERIOD)))
+    }
+
+    /// Starts the run that the decision wants. A run that the API server refuses turns into a
+    /// failure of its images, so that the user sees why nothing moves.
+    async fn start(
+        &self,
+        decision: &mut Decision,
+        wanted: &Wanted,
+    ) -> Result<Option<RunStatus>, Error> {
+        let Some(plan) = &decision.plan else {
+            return Ok(None);
+        };
+        let input = RunInput {
+            mirror: &self.mirror,
+            plan,
+            timeout: wanted.timeout,
+            worker: &self.context.worker,
+        };
+        let (Some(run), Some(uid)) = (Run::new(&input)?, self.mirror.uid()) else {
+            return Ok(None);
+        };
+        match self.runs.start(&run, &uid).await {
+            Ok(()) => {
+                let start_time = Some(Time(self.now));
+                Ok(Some(RunStatus {
+                    job: run.name(),
+                    start_time,
+                    ..RunStatus::default()
+                }))
+            }
+            Err(error @ StartError::NameTaken(_)) => {
+                decision.fail_run(&error.to_string());
+                Ok(None)
+            }
+            Err(StartError::Request(error)) => {
+                let Some(refusal) = error.refusal() else {
+                    return Err(error.into());
+                };
+                decision.fail_run(&format!("the API server refused the worker Job: {refusal}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The entry of the last run, completed if it has just ended or vanished.
+    fn recorded_run(
+        &self,
+        previous: &ImageMirrorStatus,
+        newest: Option<&RunObservation>,
+        result: Option<&RunResult>,
+    ) -> Option<RunStatus> {
+        let recorded = previous.run.clone();
+        let (Some(result), Some(newest)) = (result, newest) else {
+            return recorded.map(|run| RunStatus {
+                completion_time: run.completion_time.or(Some(Time(self.now))),
+                ..run
+            });
+        };
+        let start_time = recorded
+            .filter(|run| run.job == newest.job)
+            .and_then(|run| run.start_time);
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Some(RunStatus {
+            job: newest.job.clone(),
+            start_time,
+            completion_time: Some(Time(self.now)),
+            bytes: count(result.report.bytes),
+            blobs_copied: count(result.report.blobs_copied),
+            blobs_mounted: count(result.report.blobs_mounted),
+            blobs_skipped: count(result.report.blobs_skipped),
+        })
+    }
+
+    fn status_input<'a>(
+        &'a self,
+        previous: &'a ImageMirrorStatus,
+        trigger: Trigger,
+        interval: Duration,
+    ) -> StatusInput<'a> {
+        StatusInput {
+            previous,
+            generation: self.mirror.metadata.generation,
+            requested_at: requested_at(&self.mirror),
+            trigger,
+            interval,
+            jitter: self.jitter(),
+            now: self.now,
+        }
+    }
+
+    /// A number in 0..1 from the identity of the mirror and the time: different for each mirror and
+    /// each scan, without a random number generator.
+    fn jitter(&self) -> f64 {
+        let seed = format!(
+            "{}{}",
+            self.mirror.uid().unwrap_or_default(),
+            self.now.as_second()
+        );
+        let digest = Digest::sha256(seed.as_bytes());
+        let byte = digest.as_str().get("sha256:".len().."sha256:".len() + 2);
+        byte.and_then(|byte| u8::from_str_radix(byte, 16).ok())
+            .map_or(0.5, |byte| f64::from(byte) / 255.0)
+    }
+
+    fn previous(&self) -> ImageMirrorStatus {
+        self.mirror.status.clone().unwrap_or_default()
+    }
+
+    /// Writes the status if it says something new.
+    async fn write(&self, status: &ImageMirrorStatus) -> Result<(), RequestError> {
+        self.context
+            .metrics
+            .images(&self.mirror.uid().unwrap_or_default(), status);
+        if self.mirror.status.as_ref() == Some(status) {
+            return Ok(());
+        }
+        let patch = json!({
+            "apiVersion": ImageMirror::api_version(&()),
+            "kind": ImageMirror::kind(&()),
+            "metadata": {"name": self.mirror.name_any()},
+            "status": status,
+        });
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        request(
+            self.api
+                .patch_status(&self.mirror.name_any(), &parameters, &Patch::Apply(&patch)),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Events, log lines and metrics about what has changed.
+    async fn tell(
+        &self,
+        previous: &ImageMirrorStatus,
+        status: &ImageMirrorStatus,
+        decision: &Decision,
+        result: Option<&RunResult>,
+    ) {
+        if let Some(result) = result {
+            let failed = result.ended.job_failure.is_some() || !result.ended.failures.is_empty();
+            self.context
+                .metrics
+                .run_finished(!failed, result.report.bytes);
+        }
+        for notice in notices::notices(previous, status, decision) {
+            self.context
+                .events
+                .publish(&self.mirror.object_ref(&()), &notice)
+                .await;
+        }
+    }
+}

@@ -1,0 +1,563 @@
+//! The status of an `ImageMirror`: counts, conditions by the kstatus rules, and when to look again.
+//! Pure: the clock comes in as a value.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::decide::Decision;
+use super::step::Trigger;
+use super::wanted::SpecError;
+use crate::api::{
+    ConditionType, Conditions, ImageMirrorStatus, ImageState, ImageStatus, RunStatus,
+    find_condition,
+};
+use crate::reason::{Class, Reason};
+
+/// Most images that a status lists, so that it stays far below the size that etcd accepts.
+const MAX_LISTED_IMAGES: usize = 100;
+/// Most characters of a message in a condition.
+const MAX_MESSAGE_CHARACTERS: usize = 1024;
+/// Shortest pause before another attempt after a failure.
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Longest pause before another attempt after a failure.
+const MAX_RETRY_DELAY: Duration = Duration::from_mins(15);
+
+/// What the new status is made from.
+pub(super) struct StatusInput<'a> {
+    /// The status as it is now.
+    pub(super) previous: &'a ImageMirrorStatus,
+    /// `metadata.generation` of the spec that was acted upon.
+    pub(super) generation: Option<i64>,
+    /// The reconcile request that is hereby handled.
+    pub(super) requested_at: Option<&'a str>,
+    /// Why the scan happened.
+    pub(super) trigger: Trigger,
+    /// The scan period.
+    pub(super) interval: Duration,
+    /// A number in 0..1 that differs between mirrors and scans, to spread scans over time.
+    pub(super) jitter: f64,
+    /// The clock.
+    pub(super) now: Timestamp,
+}
+
+/// How many images stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    desired: i64,
+    present: i64,
+    pending: i64,
+    failed: i64,
+    drifted: i64,
+}
+
+impl Counts {
+    fn of(images: &[ImageStatus]) -> Self {
+        let mut counts = Self::default();
+        for destination in images.iter().flat_map(|image| &image.destinations) {
+            counts.desired += 1;
+            match destination.state {
+                ImageState::Present => counts.present += 1,
+                ImageState::Failed => counts.failed += 1,
+                ImageState::Pending | ImageState::Copying => counts.pending += 1,
+                ImageState::Drifted => {
+                    counts.pending += 1;
+                    counts.drifted += 1;
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// The status after a scan. `run` is the run that has just been started, or the last one.
+pub(super) fn after_scan(
+    input: &StatusInput<'_>,
+    decision: &Decision,
+    run: Option<RunStatus>,
+) -> ImageMirrorStatus {
+    let counts = Counts::of(&decision.images);
+    let running = decision.plan.is_some();
+    let conditions = conditions(input, decision, counts);
+    let in_place = counts.present == counts.desired;
+    let next_scan = match (running, in_place) {
+        (true, _) => None,
+        (false, true) => Some(jittered(input.interval, input.jitter)),
+        (false, false) => Some(retry_delay(&conditions, input)),
+    };
+    let synced_now =
+        in_place && (input.trigger == Trigger::RunEnded || input.previous.last_sync_time.is_none());
+    ImageMirrorStatus {
+        observed_generation: input.generation,
+        conditions,
+        summary: format!("{}/{}", counts.present, counts.desired),
+        desired: counts.desired,
+        present: counts.present,
+        pending: counts.pending,
+        failed: counts.failed,
+        drifted: counts.drifted,
+        last_scan_time: Some(Time(input.now)),
+        last_sync_time: if synced_now {
+            Some(Time(input.now))
+        } else {
+            input.previous.last_sync_time.clone()
+        },
+        next_scan_time: next_scan.map(|delay| Time(after(input.now, delay))),
+        last_handled_reconcile_at: input.requested_at.map(str::to_owned),
+        run,
+        images: listed(&decision.images),
+    }
+}
+
+/// The status for a spec that cannot be acted upon.
+pub(super) fn for_invalid_spec(input: &StatusInput<'_>, error: &SpecError) -> ImageMirrorStatus {
+    let message = bounded(&error.to_string());
+    ImageMirrorStatus {
+        observed_generation: input.generation,
+        conditions: Conditions::new(&input.previous.conditions, input.generation, input.now)
+            .set(
+                ConditionType::Ready,
+                "False",
+                Reason::InvalidSpec,
+                message.clone(),
+            )
+            .set(ConditionType::Stalled, "True", Reason::InvalidSpec, message)
+            .build(),
+        last_handled_reconcile_at: input.requested_at.map(str::to_owned),
+        last_sync_time: input.previous.last_sync_time.clone(),
+        run: input.previous.run.clone(),
+        ..ImageMirrorStatus::default()
+    }
+}
+
+/// The status while a run is followed: the progress message tells what keeps its pods from working.
+pub(super) fn while_following(
+    previous: &ImageMirrorStatus,
+    problem: Option<&str>,
+) -> ImageMirrorStatus {
+    let mut status = previous.clone();
+    let message = problem.map_or_else(
+        || progress(previous.pending),
+        |problem| {
+            bounded(&format!(
+                "{}; the worker is not running: {problem}",
+                progress(previous.pending)
+            ))
+        },
+    );
+    for condition in &mut status.conditions {
+        if Reason::from_name(&condition.reason) == Some(Reason::Progressing) {
+            condition.message.clone_from(&message);
+        }
+    }
+    status
+}
+
+fn conditions(input: &StatusInput<'_>, decision: &Decision, counts: Counts) -> Vec<Condition> {
+    let conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
+    let failure = worst_failure(&decision.images);
+    let conditions = match &failure {
+        None if counts.pending == 0 => conditions.set(
+            ConditionType::Ready,
+            "True",
+            Reason::Succeeded,
+            format!(
+                "{} in place in every destination",
+                images(image_count(decision))
+            ),
+        ),
+        None => conditions.set(
+            ConditionType::Ready,
+            "Unknown",
+            Reason::Progressing,
+            progress(counts.pending),
+        ),
+        Some(worst) => conditions.set(
+            ConditionType::Ready,
+            "False",
+            worst.reason,
+            worst.message(counts),
+        ),
+    };
+    let copies_something_new = decision.plan.is_some() && !decision.repeats_failures_only;
+    let conditions = match &failure {
+        _ if copies_something_new => conditions.set(
+            ConditionType::Reconciling,
+            "True",
+            Reason::Progressing,
+            progress(counts.pending),
+        ),
+        None => conditions,
+        Some(worst) if worst.reason.class() == Class::Transient => conditions.set(
+            ConditionType::Reconciling,
+            "True",
+            Reason::ProgressingWithRetry,
+            worst.message(counts),
+        ),
+        Some(worst) => conditions.set(
+            ConditionType::Stalled,
+            "True",
+            worst.reason,
+            worst.message(counts),
+        ),
+    };
+    conditions.build()
+}
+
+/// The failure that the conditions show: one that may pass before one that the user must mend only
+/// when there is no other, so that `Stalled` means that waiting is of no use.
+struct WorstFailure<'a> {
+    reason: Reason,
+    source: &'a str,
+    destination: &'a str,
+    text: &'a str,
+}
+
+impl WorstFailure<'_> {
+    fn message(&self, counts: Counts) -> String {
+        bounded(&format!(
+            "{} of {} failed: {} to {}: {}",
+            counts.failed,
+            images(counts.desired),
+            self.source,
+            self.destination,
+            self.text
+        ))
+    }
+}
+
+fn worst_failure(all: &[ImageStatus]) -> Option<WorstFailure<'_>> {
+    all.iter()
+        .flat_map(|image| {
+            image
+                .destinations
+                .iter()
+                .map(move |destination| (image, destination))
+        })
+        .filter(|(_, destination)| destination.state == ImageState::Failed)
+        .map(|(image, destination)| WorstFailure {
+            reason: destination
+                .reason
+                .as_deref()
+                .and_then(Reason::from_name)
+                .unwrap_or(Reason::RunFailed),
+            source: &image.source,
+            destination: &destination.reference,
+            text: destination
+                .message
+                .as_deref()
+                .unwrap_or("no details are known"),
+        })
+        .min_by_key(|failure| failure.reason.class() == Class::Stalled)
+}
+
+fn progress(pending: i64) -> String {
+    format!("copying {}", images(pending))
+}
+
+fn image_count(decision: &Decision) -> i64 {
+    i64::try_from(decision.images.len()).unwrap_or(i64::MAX)
+}
+
+fn images(count: i64) -> String {
+    if count == 1 {
+        "1 image".to_owned()
+    } else {
+        format!("{count} images")
+    }
+}
+
+/// Failed first, then drifted, copying, pending and present ones.
+fn listed(all: &[ImageStatus]) -> Vec<ImageStatus> {
+    let mut sorted: Vec<_> = all.to_vec();
+    sorted.sort_by_key(|image| {
+        image
+            .destinations
+            .iter()
+            .map(|destination| destination.state)
+            .min()
+    });
+    sorted.truncate(MAX_LISTED_IMAGES);
+    sorted
+}
+
+fn bounded(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE_CHARACTERS).collect()
+}
+
+/// Between 90 % and 110 % of the interval.
+fn jittered(interval: Duration, jitter: f64) -> Duration {
+    interval.mul_f64(0.2f64.mul_add(jitter.clamp(0.0, 1.0), 0.9))
+}
+
+/// As long as the mirror has been failing already: the pause doubles with every attempt, and the
+/// only memory it needs is the transition time of `Ready`, which survives a restart.
+fn retry_delay(conditions: &[Condition], input: &StatusInput<'_>) -> Duration {
+    let failing_since = find_condition(conditions, ConditionType::Ready)
+        .map_or(input.now, |condition| condition.last_transition_time.0);
+    let elapsed = Duration::try_from(input.now.duration_since(failing_since)).unwrap_or_default();
+    let longest = MAX_RETRY_DELAY.min(input.interval).max(MIN_RETRY_DELAY);
+    jittered(elapsed.clamp(MIN_RETRY_DELAY, longest), input.jitter).min(longest)
+}
+
+fn after(now: Timestamp, delay: Duration) -> Timestamp {
+    now.checked_add(delay).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::DestinationStatus;
+    use crate::copy::Plan;
+
+    const START: i64 = 1_000_000;
+
+    fn time(second: i64) -> Timestamp {
+        Timestamp::from_second(START + second).unwrap()
+    }
+
+    fn image(name: &str, state: ImageState, reason: Option<Reason>) -> ImageStatus {
+        ImageStatus {
+            source: format!("docker.io/library/{name}:1"),
+            source_digest: None,
+            media_type: None,
+            destinations: vec![DestinationStatus {
+                reference: format!("one.test/{name}:1"),
+                digest: None,
+                state,
+                reason: reason.map(|reason| reason.to_string()),
+                message: reason.map(|_| "because".to_owned()),
+            }],
+        }
+    }
+
+    fn decision(images: Vec<ImageStatus>, plans: bool, repeats_failures_only: bool) -> Decision {
+        let plan = plans.then(|| Plan {
+            version: Plan::VERSION,
+            images: Vec::new(),
+        });
+        Decision {
+            plan,
+            repeats_failures_only,
+            images,
+            drifted: Vec::new(),
+        }
+    }
+
+    fn after(
+        previous: &ImageMirrorStatus,
+        decision: &Decision,
+        trigger: Trigger,
+        second: i64,
+    ) -> ImageMirrorStatus {
+        let input = StatusInput {
+            previous,
+            generation: Some(2),
+            requested_at: Some("then"),
+            trigger,
+            interval: Duration::from_secs(3600),
+            jitter: 0.5,
+            now: time(second),
+        };
+        after_scan(&input, decision, None)
+    }
+
+    /// Type, status and reason of each condition.
+    fn conditions_of(status: &ImageMirrorStatus) -> Value {
+        status
+            .conditions
+            .iter()
+            .map(|condition| {
+                assert_eq!(condition.observed_generation, Some(2));
+                json!([condition.type_, condition.status, condition.reason])
+            })
+            .collect()
+    }
+
+    #[test]
+    fn everything_in_place_is_ready_and_scanned_again_after_the_interval() {
+        let images = vec![
+            image("a", ImageState::Present, None),
+            image("b", ImageState::Present, None),
+        ];
+        let status = after(
+            &ImageMirrorStatus::default(),
+            &decision(images, false, true),
+            Trigger::Due,
+            0,
+        );
+        assert_eq!(
+            conditions_of(&status),
+            json!([["Ready", "True", "Succeeded"]])
+        );
+        assert_eq!(
+            status.conditions[0].message,
+            "2 images in place in every destination"
+        );
+        assert_eq!(
+            (status.summary.as_str(), status.observed_generation),
+            ("2/2", Some(2))
+        );
+        assert_eq!(status.next_scan_time, Some(Time(time(3600))));
+        assert_eq!(status.last_sync_time, Some(Time(time(0))));
+        assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("then"));
+    }
+
+    #[test]
+    fn a_scan_that_changes_nothing_moves_only_scan_times() {
+        let images = vec![image("a", ImageState::Present, None)];
+        let first = after(
+            &ImageMirrorStatus::default(),
+            &decision(images.clone(), false, true),
+            Trigger::Due,
+            0,
+        );
+        let second = after(&first, &decision(images, false, true), Trigger::Due, 60);
+        assert_eq!(second.conditions, first.conditions);
+        assert_eq!(second.last_sync_time, first.last_sync_time);
+    }
+
+    #[test]
+    fn copying_is_progress_and_not_yet_ready() {
+        let images = vec![
+            image("a", ImageState::Copying, None),
+            image("b", ImageState::Drifted, None),
+        ];
+        let status = after(
+            &ImageMirrorStatus::default(),
+            &decision(images, true, false),
+            Trigger::Due,
+            0,
+        );
+        assert_eq!(
+            conditions_of(&status),
+            json!([
+                ["Ready", "Unknown", "Progressing"],
+                ["Reconciling", "True", "Progressing"]
+            ])
+        );
+        assert_eq!(
+            (status.pending, status.drifted, status.next_scan_time),
+            (2, 1, None)
+        );
+    }
+
+    #[test]
+    fn what_only_the_user_can_mend_is_stalled() {
+        let images = vec![
+            image("a", ImageState::Present, None),
+            image("b", ImageState::Failed, Some(Reason::PushDenied)),
+        ];
+        let status = after(
+            &ImageMirrorStatus::default(),
+            &decision(images, false, true),
+            Trigger::RunEnded,
+            0,
+        );
+        assert_eq!(
+            conditions_of(&status),
+            json!([
+                ["Ready", "False", "PushDenied"],
+                ["Stalled", "True", "PushDenied"]
+            ])
+        );
+        assert_eq!(
+            status.conditions[0].message,
+            "1 of 2 images failed: docker.io/library/b:1 to one.test/b:1: because"
+        );
+        assert_eq!(status.images[0].source, "docker.io/library/b:1");
+    }
+
+    #[test]
+    fn what_may_pass_is_retried_and_hides_what_may_not() {
+        let images = vec![
+            image("a", ImageState::Failed, Some(Reason::PushDenied)),
+            image("b", ImageState::Failed, Some(Reason::RegistryUnreachable)),
+        ];
+        let status = after(
+            &ImageMirrorStatus::default(),
+            &decision(images, false, true),
+            Trigger::Due,
+            0,
+        );
+        assert_eq!(
+            conditions_of(&status),
+            json!([
+                ["Ready", "False", "RegistryUnreachable"],
+                ["Reconciling", "True", "ProgressingWithRetry"]
+            ])
+        );
+    }
+
+    #[test]
+    fn a_repeated_attempt_leaves_the_verdict_alone() {
+        let images = vec![image("a", ImageState::Failed, Some(Reason::PushDenied))];
+        let first = after(
+            &ImageMirrorStatus::default(),
+            &decision(images.clone(), false, true),
+            Trigger::RunEnded,
+            0,
+        );
+        let repeated = after(&first, &decision(images, true, true), Trigger::Due, 60);
+        assert_eq!(repeated.conditions, first.conditions);
+    }
+
+    #[test]
+    fn attempts_come_less_often_the_longer_it_fails() {
+        let failing = || {
+            decision(
+                vec![image("a", ImageState::Failed, Some(Reason::RateLimited))],
+                false,
+                true,
+            )
+        };
+        let mut status = after(&ImageMirrorStatus::default(), &failing(), Trigger::Due, 0);
+        let mut pauses = Vec::new();
+        for second in [0, 10, 100, 1000, 100_000] {
+            status = after(&status, &failing(), Trigger::Due, second);
+            let next = status.next_scan_time.clone().unwrap().0;
+            pauses.push(next.duration_since(time(second)).as_secs());
+        }
+        assert_eq!(pauses, [5, 10, 100, 900, 900]);
+    }
+
+    #[test]
+    fn the_status_lists_a_bounded_number_of_images_failed_ones_first() {
+        let mut images: Vec<_> = (0..150)
+            .map(|index| image(&format!("i{index}"), ImageState::Present, None))
+            .collect();
+        images.push(image("bad", ImageState::Failed, Some(Reason::RunFailed)));
+        let status = after(
+            &ImageMirrorStatus::default(),
+            &decision(images, false, true),
+            Trigger::Due,
+            0,
+        );
+        assert_eq!(status.images.len(), 100);
+        assert_eq!(status.images[0].source, "docker.io/library/bad:1");
+        assert_eq!(
+            (status.desired, status.present, status.failed),
+            (151, 150, 1)
+        );
+    }
+
+    #[test]
+    fn an_obstacle_shows_while_it_lasts() {
+        let images = vec![image("a", ImageState::Copying, None)];
+        let status = after(
+            &ImageMirrorStatus::default(),
+            &decision(images, true, false),
+            Trigger::Due,
+            0,
+        );
+        let stuck = while_following(&status, Some("ImagePullBackOff"));
+        assert_eq!(
+            stuck.conditions[1].message,
+            "copying 1 image; the worker is not running: ImagePullBackOff"
+        );
+        assert_eq!(while_following(&stuck, None), status);
+    }
+}

@@ -1,0 +1,200 @@
+//! The operator: elects a leader, watches the custom resources and reconciles them.
+//!
+//! It talks to registries only for small things; layers are moved by workers in Jobs.
+
+mod admin;
+mod error_pause;
+mod events;
+mod lease;
+mod metrics;
+mod mirror;
+mod request;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::Api;
+use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
+use kube::runtime::watcher;
+use kube::{Client, Config, ResourceExt as _};
+use tokio_util::sync::CancellationToken;
+
+use self::admin::Readiness;
+use self::error_pause::ErrorPauses;
+use self::events::Events;
+use self::lease::{Candidate, Timing};
+use self::metrics::Metrics;
+use self::mirror::WorkerImage;
+use crate::api::ImageMirror;
+
+/// How the operator runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub metrics_address: SocketAddr,
+    /// The image of the worker pods: the operator's own.
+    pub worker_image: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub worker_image_pull_policy: String,
+    /// The Lease that the replicas compete for.
+    pub lease_name: String,
+    /// The namespace of the Lease.
+    pub lease_namespace: String,
+    /// The name of this replica, different from that of every other.
+    pub identity: String,
+    /// The namespaces to watch; all when empty.
+    pub watch_namespaces: Vec<String>,
+    /// Objects that are reconciled at once.
+    pub concurrency: u16,
+}
+
+/// What every reconcile needs.
+struct Context {
+    client: Client,
+    worker: WorkerImage,
+    metrics: Arc<Metrics>,
+    events: Events,
+    error_pauses: ErrorPauses,
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no way to the API server, or it refuses.
+    #[error("cannot use the API server")]
+    Client(#[source] kube::Error),
+    /// Neither a service account nor a kubeconfig was found.
+    #[error("cannot find out how to reach the API server")]
+    Config(#[source] kube::config::InferConfigError),
+    /// The metrics cannot be set up.
+    #[error("cannot set up metrics")]
+    Metrics(#[source] prometheus::Error),
+    /// The address for probes and metrics cannot be used.
+    #[error("cannot serve probes and metrics")]
+    Admin(#[source] std::io::Error),
+    /// Leadership ended; Kubernetes starts the process again as a standby.
+    #[error("leadership lost: {0}")]
+    LeadershipLost(String),
+}
+
+/// Runs the operator until `cancel` is triggered or leadership is lost.
+pub async fn run(options: Options, cancel: CancellationToken) -> Result<(), Error> {
+    let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);
+    let readiness = Readiness::default();
+    let served = admin::serve(
+        options.metrics_address,
+        Arc::clone(&metrics),
+        readiness.clone(),
+        cancel.clone(),
+    );
+    tokio::select! {
+        served = served => served.map_err(Error::Admin),
+        operated = operate(&options, metrics, readiness, &cancel) => operated,
+    }
+}
+
+async fn operate(
+    options: &Options,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    cancel: &CancellationToken,
+) -> Result<(), Error> {
+    let client = client().await?;
+    // The first answer of the API server: from now on this replica can lead or stand by.
+    let version = client.apiserver_version().await.map_err(Error::Client)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        kubernetes = version.git_version,
+        "started"
+    );
+    readiness.set_ready();
+    let candidate = Candidate {
+        api: Api::namespaced(client.clone(), &options.lease_namespace),
+        lease_name: options.lease_name.clone(),
+        identity: options.identity.clone(),
+        timing: Timing::default(),
+    };
+    let context = Arc::new(Context {
+        events: Events::new(client.clone(), options.identity.clone()),
+        client,
+        worker: WorkerImage {
+            image: options.worker_image.clone(),
+            pull_policy: options.worker_image_pull_policy.clone(),
+        },
+        metrics,
+        error_pauses: ErrorPauses::default(),
+    });
+    let led = candidate
+        .run_while_leading(cancel, reconcile_all(options, &context, cancel))
+        .await;
+    context.metrics.leading(false);
+    led.map(|_| ())
+        .map_err(|lost| Error::LeadershipLost(lost.to_string()))
+}
+
+/// A client that does not repeat requests by itself: reconciles are repeated as a whole.
+async fn client() -> Result<Client, Error> {
+    let mut config = Config::infer().await.map_err(Error::Config)?;
+    config.default_retry = false;
+    Client::try_from(config).map_err(Error::Client)
+}
+
+/// Reconciles the mirrors of every watched namespace until `cancel` is triggered; reconciles that
+/// have begun are finished.
+async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &CancellationToken) {
+    context.metrics.leading(true);
+    let namespaces: Vec<Option<&str>> = if options.watch_namespaces.is_empty() {
+        vec![None]
+    } else {
+        options
+            .watch_namespaces
+            .iter()
+            .map(|namespace| Some(namespace.as_str()))
+            .collect()
+    };
+    let controllers = namespaces.into_iter().map(|namespace| {
+        let mirrors: Api<ImageMirror> = scoped(&context.client, namespace);
+        let jobs: Api<Job> = scoped(&context.client, namespace);
+        let ours = watcher::Config::default().labels(mirror::MIRROR_UID_LABEL);
+        Controller::new(mirrors, watcher::Config::default())
+            .owns(jobs, ours)
+            .with_config(ControllerConfig::default().concurrency(options.concurrency))
+            .graceful_shutdown_on(cancel.clone().cancelled_owned())
+            .run(mirror::reconcile, pause_after_error, Arc::clone(context))
+            .for_each(|result| async move {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "reconcile failed");
+                }
+            })
+    });
+    futures::future::join_all(controllers).await;
+}
+
+/// The API for one namespace, or for all.
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is that of kube's error policy"
+)]
+fn pause_after_error(
+    mirror: Arc<ImageMirror>,
+    _error: &mirror::Error,
+    context: Arc<Context>,
+) -> Action {
+    Action::requeue(
+        context
+            .error_pauses
+            .failed(&mirror.uid().unwrap_or_default()),
+    )
+}

@@ -1,0 +1,203 @@
+//! With whose rights each registry is reached, and the clients that have them.
+//!
+//! A plan names credentials and certificates; whoever runs it brings their content: the controller
+//! from Secrets, a worker from mounted files.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Side};
+use crate::oci::Reference;
+use crate::reason::Reason;
+use crate::registry::{
+    Access, Certificates, Client, ClientIdentity, DockerConfig, DockerConfigError,
+};
+
+/// The names of the credentials and certificates to use for one reference.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessReference {
+    /// The entry of [`AccessCatalog`] with the credentials; anonymous without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+    /// The entry of [`AccessCatalog`] with certificate authorities and client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<String>,
+    /// Whether plain HTTP and unverified TLS are allowed.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+/// The keys of a Secret that mean something here, with their values. There is nothing to print.
+#[derive(Default)]
+pub struct SecretContent(BTreeMap<&'static str, Vec<u8>>);
+
+const DOCKER_CONFIG: &str = ".dockerconfigjson";
+const CA_CERTIFICATES: &str = "ca.crt";
+const CLIENT_CERTIFICATE: &str = "tls.crt";
+const CLIENT_KEY: &str = "tls.key";
+
+/// Why a Secret cannot be used; names the key, never the value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretContentError {
+    /// A key that is needed is not there.
+    #[error("key {0} is missing")]
+    Missing(&'static str),
+    /// The credentials cannot be read.
+    #[error("key {DOCKER_CONFIG}: {0}")]
+    DockerConfig(#[from] DockerConfigError),
+}
+
+impl SecretContent {
+    /// The keys that mean something.
+    pub const KEYS: [&'static str; 4] = [
+        DOCKER_CONFIG,
+        CA_CERTIFICATES,
+        CLIENT_CERTIFICATE,
+        CLIENT_KEY,
+    ];
+
+    /// Adds the value of one of [`Self::KEYS`].
+    pub fn insert(&mut self, key: &'static str, value: Vec<u8>) {
+        self.0.insert(key, value);
+    }
+
+    fn required(&self, key: &'static str) -> Result<&[u8], SecretContentError> {
+        self.0
+            .get(key)
+            .map(Vec::as_slice)
+            .ok_or(SecretContentError::Missing(key))
+    }
+
+    fn credentials(&self) -> Result<DockerConfig, SecretContentError> {
+        Ok(DockerConfig::parse(self.required(DOCKER_CONFIG)?)?)
+    }
+
+    /// `ca.crt`, or `tls.crt` with `tls.key`, or all three.
+    fn certificates(&self) -> Result<Certificates, SecretContentError> {
+        let ca_bundle = self.0.get(CA_CERTIFICATES).cloned();
+        let identity = match (self.0.get(CLIENT_CERTIFICATE), self.0.get(CLIENT_KEY)) {
+            (Some(certificate), Some(key)) => Some(ClientIdentity {
+                certificate: certificate.clone(),
+                key: key.clone().into(),
+            }),
+            (Some(_), None) => return Err(SecretContentError::Missing(CLIENT_KEY)),
+            (None, Some(_)) => return Err(SecretContentError::Missing(CLIENT_CERTIFICATE)),
+            (None, None) => None,
+        };
+        if ca_bundle.is_none() && identity.is_none() {
+            return Err(SecretContentError::Missing(CA_CERTIFICATES));
+        }
+        Ok(Certificates {
+            ca_bundle,
+            identity,
+        })
+    }
+}
+
+/// Credentials and certificates by name.
+#[derive(Debug, Default)]
+pub struct AccessCatalog {
+    credentials: BTreeMap<String, DockerConfig>,
+    certificates: BTreeMap<String, Certificates>,
+}
+
+impl AccessCatalog {
+    /// Adds the credentials that plans call `name`: a `kubernetes.io/dockerconfigjson` Secret.
+    pub fn add_credentials(
+        &mut self,
+        name: &str,
+        secret: &SecretContent,
+    ) -> Result<(), SecretContentError> {
+        self.credentials
+            .insert(name.to_owned(), secret.credentials()?);
+        Ok(())
+    }
+
+    /// Adds the certificates that plans call `name`: a Secret with `ca.crt`, and `tls.crt` with
+    /// `tls.key` for a client certificate.
+    pub fn add_certificates(
+        &mut self,
+        name: &str,
+        secret: &SecretContent,
+    ) -> Result<(), SecretContentError> {
+        self.certificates
+            .insert(name.to_owned(), secret.certificates()?);
+        Ok(())
+    }
+
+    /// What `names` stand for at the registry and repository of `reference`. Credentials of a
+    /// Secret that has none for this registry are none: another registry's are never offered.
+    fn access(&self, names: &AccessReference, reference: &Reference) -> Result<Access, Failure> {
+        let mut access = Access {
+            insecure: names.insecure,
+            ..Access::default()
+        };
+        if let Some((name, config)) = entry(&self.credentials, names.credentials.as_ref()) {
+            access.credentials = config
+                .credentials_for(reference.registry(), reference.repository())
+                .map_err(|error| Failure {
+                    reason: Reason::SecretInvalid,
+                    message: format!("Secret {name}: {error}"),
+                })?;
+        }
+        if let Some((_, certificates)) = entry(&self.certificates, names.certificates.as_ref()) {
+            access.certificates = certificates.clone();
+        }
+        Ok(access)
+    }
+}
+
+fn entry<'a, T>(
+    entries: &'a BTreeMap<String, T>,
+    name: Option<&String>,
+) -> Option<(&'a String, &'a T)> {
+    entries.get_key_value(name?)
+}
+
+/// Registry clients by what they may do: one per registry, repository and access, so that
+/// connections and tokens are shared wherever credentials are.
+#[derive(Debug, Default)]
+pub struct Clients {
+    catalog: AccessCatalog,
+    clients: Mutex<HashMap<(String, AccessReference), Client>>,
+}
+
+impl Clients {
+    /// Clients with the rights of `catalog`.
+    #[must_use]
+    pub fn new(catalog: AccessCatalog) -> Self {
+        Self {
+            catalog,
+            clients: Mutex::default(),
+        }
+    }
+
+    /// The client for `reference`, which is on `side`, with the rights that `names` stand for.
+    pub fn get(
+        &self,
+        side: Side,
+        reference: &Reference,
+        names: &AccessReference,
+    ) -> Result<Client, Failure> {
+        // Credentials may be given for a path within a registry, so that they depend on the
+        // repository; without credentials the registry alone decides.
+        let scope = match &names.credentials {
+            Some(_) => format!("{}/{}", reference.registry(), reference.repository()),
+            None => reference.registry().to_string(),
+        };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&(scope.clone(), names.clone())) {
+            return Ok(client.clone());
+        }
+        let client = Client::new(
+            reference.registry(),
+            &self.catalog.access(names, reference)?,
+        )
+        .map_err(|error| Failure::of_registry(side, &error))?;
+        clients.insert((scope, names.clone()), client.clone());
+        Ok(client)
+    }
+}

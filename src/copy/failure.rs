@@ -1,0 +1,57 @@
+//! Why a copy failed: a fixed reason and one sentence that is safe to show.
+
+use crate::oci::ManifestError;
+use crate::reason::Reason;
+use crate::registry::{Error, ErrorKind};
+
+/// Which of the two registries failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that is read from.
+    Source,
+    /// The one that is written to.
+    Destination,
+}
+
+/// A failure as it is shown to people: no secret, no remote text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The fixed reason.
+    pub reason: Reason,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of one of the registries.
+    #[must_use]
+    pub fn of_registry(side: Side, error: &Error) -> Self {
+        let reason = match (error.kind(), side) {
+            (ErrorKind::Unauthorized, _) => Reason::AuthenticationFailed,
+            (ErrorKind::Denied, Side::Source) => Reason::PullDenied,
+            (ErrorKind::Denied, Side::Destination) => Reason::PushDenied,
+            (ErrorKind::NotFound, Side::Source) => Reason::SourceNotFound,
+            (ErrorKind::TlsUntrusted, _) => Reason::TlsUntrusted,
+            (ErrorKind::Unreachable, _) => Reason::RegistryUnreachable,
+            (ErrorKind::RateLimited { .. }, _) => Reason::RateLimited,
+            (ErrorKind::Configuration, _) => Reason::SecretInvalid,
+            (ErrorKind::NotFound, Side::Destination) | (ErrorKind::Protocol, _) => {
+                Reason::RegistryError
+            }
+        };
+        Self {
+            reason,
+            message: error.to_string(),
+        }
+    }
+
+    /// A source manifest that cannot be copied.
+    #[must_use]
+    pub fn of_manifest(error: &ManifestError) -> Self {
+        Self {
+            reason: Reason::SourceInvalid,
+            message: error.to_string(),
+        }
+    }
+}

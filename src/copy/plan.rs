@@ -1,0 +1,60 @@
+//! The plan of one run: which digest of which source goes to which destinations.
+//!
+//! The controller writes it, a worker reads it. Digests are resolved once, when the plan is made:
+//! a tag that moves during the run does not change what is copied.
+
+use serde::{Deserialize, Serialize};
+
+use super::AccessReference;
+use crate::oci::{Digest, Reference};
+
+/// Everything one run copies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    /// The version of this format; a worker refuses any other than [`Plan::VERSION`].
+    pub version: u32,
+    /// The images, each at most once.
+    pub images: Vec<PlannedImage>,
+}
+
+impl Plan {
+    /// The version of the format that this code reads and writes.
+    pub const VERSION: u32 = 1;
+
+    /// With whose rights the plan reads and writes, repetitions included.
+    pub fn accesses(&self) -> impl Iterator<Item = &AccessReference> {
+        self.images.iter().flat_map(|image| {
+            std::iter::once(&image.access).chain(
+                image
+                    .destinations
+                    .iter()
+                    .map(|destination| &destination.access),
+            )
+        })
+    }
+}
+
+/// One source image and the destinations that lack it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedImage {
+    /// Where to read.
+    pub source: Reference,
+    /// With whose rights.
+    pub access: AccessReference,
+    /// What to copy.
+    pub digest: Digest,
+    /// Where to write.
+    pub destinations: Vec<PlannedDestination>,
+}
+
+/// One place to write to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedDestination {
+    /// Where to write: under its tag, or by digest when it has none.
+    pub reference: Reference,
+    /// With whose rights.
+    pub access: AccessReference,
+}

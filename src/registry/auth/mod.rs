@@ -1,0 +1,166 @@
+//! Authorization for the registry's own origin: which challenge it gave, and the header to send.
+//!
+//! The header values made here are attached by `exchange.rs`, to the registry's origin only. Where a
+//! token may be fetched is decided by `origin.rs`.
+
+mod challenge;
+mod scope;
+mod token;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{HeaderMap, HeaderValue};
+use secrecy::ExposeSecret;
+use url::Url;
+
+use self::challenge::Challenge;
+pub(super) use self::scope::Scopes;
+use self::token::{Token, TokenCache, TokenService};
+use super::access::Credentials;
+use super::error::{Pointer, Problem};
+use super::http::Transport;
+use super::origin;
+
+/// How often one request may be answered with a challenge and be sent again.
+pub(super) const MAX_ROUNDS: usize = 2;
+
+/// The credentials of one registry and what they were exchanged for.
+pub(super) struct Authenticator {
+    basic: Option<HeaderValue>,
+    /// How the registry last asked for authorization; later requests answer before being asked.
+    method: Mutex<Option<Method>>,
+    tokens: TokenCache,
+}
+
+/// How requests are authorized.
+#[derive(Clone)]
+enum Method {
+    Basic(HeaderValue),
+    Bearer(Arc<TokenService>),
+}
+
+/// What one request carries.
+pub(super) enum Authorization {
+    /// Nothing: the registry has not asked yet.
+    None,
+    /// The credentials themselves.
+    Basic(HeaderValue),
+    /// A token for the scopes of the request.
+    Bearer(Arc<Token>),
+}
+
+impl Authorization {
+    pub(super) fn header(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::None => None,
+            Self::Basic(header) => Some(header),
+            Self::Bearer(token) => Some(token.header()),
+        }
+    }
+}
+
+impl Authenticator {
+    pub(super) fn new(credentials: Option<&Credentials>) -> Result<Self, Problem> {
+        Ok(Self {
+            basic: credentials.map(basic_header).transpose()?,
+            method: Mutex::new(None),
+            tokens: TokenCache::default(),
+        })
+    }
+
+    /// The authorization for a request with `scopes`, fetching a token when there is none.
+    ///
+    /// `asked` is the scope that the registry named when it refused the last token.
+    pub(super) async fn authorize(
+        &self,
+        transport: &Transport,
+        scopes: &Scopes,
+        asked: Option<&str>,
+    ) -> Result<Authorization, Problem> {
+        let method = self
+            .method
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Ok(match method {
+            None => Authorization::None,
+            Some(Method::Basic(header)) => Authorization::Basic(header),
+            Some(Method::Bearer(service)) => {
+                Authorization::Bearer(self.tokens.get(transport, &service, scopes, asked).await?)
+            }
+        })
+    }
+
+    /// Takes note of a 401: what was `sent` is no good, and `headers` say what is wanted.
+    ///
+    /// Returns the scope that the registry names after it refused a token.
+    pub(super) async fn challenged(
+        &self,
+        registry: &Url,
+        headers: &HeaderMap,
+        scopes: &Scopes,
+        sent: &Authorization,
+    ) -> Result<Option<String>, Problem> {
+        let unauthorized = Problem::Unauthorized {
+            had_credentials: self.basic.is_some(),
+        };
+        if let Authorization::Bearer(token) = sent {
+            self.tokens.forget(scopes, token).await;
+        }
+        let challenge = Challenge::choose(headers, self.basic.is_some());
+        let (method, scope) = match (challenge, &self.basic) {
+            (Some(Challenge::Bearer(bearer)), basic) => {
+                let realm = origin::token_realm(registry, &bearer.realm, basic.is_some()).map_err(
+                    |refusal| Problem::Refused {
+                        pointer: Pointer::Realm,
+                        refusal,
+                    },
+                )?;
+                let service =
+                    TokenService::new(registry, realm, bearer.service, self.basic.clone());
+                (Method::Bearer(Arc::new(service)), bearer.scope)
+            }
+            // The same password again would only lock the account.
+            (Some(Challenge::Basic), Some(basic)) if !matches!(sent, Authorization::Basic(_)) => {
+                (Method::Basic(basic.clone()), None)
+            }
+            _ => return Err(unauthorized),
+        };
+        *self.method.lock().unwrap_or_else(PoisonError::into_inner) = Some(method);
+        Ok(scope.filter(|_| matches!(sent, Authorization::Bearer(_))))
+    }
+
+    /// The problem of a request that was refused once too often.
+    pub(super) fn unauthorized(&self) -> Problem {
+        Problem::Unauthorized {
+            had_credentials: self.basic.is_some(),
+        }
+    }
+
+    /// Drops a token that was refused where the request cannot be sent again.
+    pub(super) async fn refused(&self, scopes: &Scopes, sent: &Authorization) {
+        if let Authorization::Bearer(token) = sent {
+            self.tokens.forget(scopes, token).await;
+        }
+    }
+}
+
+/// `Basic` of RFC 7617.
+fn basic_header(credentials: &Credentials) -> Result<HeaderValue, Problem> {
+    let pair = format!(
+        "{}:{}",
+        credentials.username,
+        credentials.password.expose_secret()
+    );
+    secret_header(format!("Basic {}", STANDARD.encode(pair)))
+        .ok_or(Problem::Configuration("the credentials cannot be sent"))
+}
+
+/// A header value that HTTP libraries keep out of their logs and compression tables.
+fn secret_header(text: String) -> Option<HeaderValue> {
+    let mut header = HeaderValue::try_from(text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}

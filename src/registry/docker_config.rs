@@ -1,0 +1,409 @@
+//! Credentials from a Docker configuration: `.dockerconfigjson` of a Secret, `config.json` of a user.
+//!
+//! Keys are matched to images as the kubelet does it
+//! (<https://kubernetes.io/docs/concepts/containers/images/#config-json>). Errors name the entry and
+//! never repeat what is in it.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::access::Credentials;
+use crate::oci::{RegistryHost, Repository};
+
+/// Both padded and unpadded `auth` values are in use.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A parsed Docker configuration.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    /// The most specific first.
+    entries: Vec<Entry>,
+}
+
+/// Why a Docker configuration gives no credentials.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DockerConfigError {
+    /// Not JSON, or not an object with an object `auths`.
+    #[error("the Docker configuration is malformed at line {line}, column {column}")]
+    Syntax {
+        /// Counted from one.
+        line: usize,
+        /// Counted from one; zero at the start of a line.
+        column: usize,
+    },
+    /// One entry cannot be used.
+    #[error("the entry `{key}` of the Docker configuration {problem}")]
+    Entry {
+        /// The key of the entry, without user information.
+        key: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    auths: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawEntry {
+    auth: String,
+    username: String,
+    password: String,
+    identitytoken: String,
+    registrytoken: String,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    key: String,
+    pattern: Pattern,
+    /// [`None`]: an entry for a token that is not supported.
+    credentials: Option<Credentials>,
+}
+
+/// What the key of an entry matches.
+#[derive(Clone, Debug)]
+struct Pattern {
+    /// Lower case; labels may contain `*`.
+    host: String,
+    port: Option<String>,
+    /// Components of a path prefix.
+    path: Vec<String>,
+}
+
+impl DockerConfig {
+    /// Reads a configuration. Entries without credentials are left out.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DockerConfigError> {
+        // The parser's own message can quote values.
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|error| DockerConfigError::Syntax {
+                line: error.line(),
+                column: error.column(),
+            })?;
+        let mut entries = Vec::with_capacity(document.auths.len());
+        for (key, value) in document.auths {
+            entries.extend(Entry::read(key, value)?);
+        }
+        // Exact hosts before globs, longer paths before shorter ones.
+        entries.sort_by_key(|entry: &Entry| {
+            let pattern = &entry.pattern;
+            (
+                pattern.host.contains('*'),
+                std::cmp::Reverse(pattern.path.len()),
+                pattern.port.is_none(),
+            )
+        });
+        Ok(Self { entries })
+    }
+
+    /// The credentials for a repository, [`None`] when no entry matches it.
+    ///
+    /// An entry that matches but holds a token that cannot be used is an error.
+    pub fn credentials_for(
+        &self,
+        registry: &RegistryHost,
+        repository: &Repository,
+    ) -> Result<Option<Credentials>, DockerConfigError> {
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| entry.pattern.matches(registry, repository));
+        match entry {
+            None => Ok(None),
+            Some(entry) => match &entry.credentials {
+                Some(credentials) => Ok(Some(credentials.clone())),
+                None => Err(invalid(
+                    &entry.key,
+                    "holds an identity or registry token, which is not supported; use a user name and password",
+                )),
+            },
+        }
+    }
+}
+
+impl Entry {
+    /// [`None`] for an entry that says nothing, as credential helpers leave them.
+    fn read(key: String, value: serde_json::Value) -> Result<Option<Self>, DockerConfigError> {
+        let raw = serde_json::from_value::<RawEntry>(value)
+            .map_err(|_| invalid(&key, "is not an object of strings"))?;
+        let pattern =
+            Pattern::parse(&key).ok_or_else(|| invalid(&key, "does not name a registry"))?;
+        let credentials = if !raw.identitytoken.is_empty() || !raw.registrytoken.is_empty() {
+            None
+        } else if !raw.auth.is_empty() {
+            Some(decode(&raw.auth).ok_or_else(|| {
+                invalid(&key, "has an `auth` that is not base64 of `user:password`")
+            })?)
+        } else if !raw.username.is_empty() {
+            Some(Credentials {
+                username: raw.username,
+                password: SecretString::from(raw.password),
+            })
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            key,
+            pattern,
+            credentials,
+        }))
+    }
+}
+
+fn decode(auth: &str) -> Option<Credentials> {
+    let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
+    let (username, password) = text.split_once(':')?;
+    Some(Credentials {
+        username: username.to_owned(),
+        // Some tools pad with zero bytes before encoding.
+        password: SecretString::from(password.trim_end_matches('\0').to_owned()),
+    })
+}
+
+fn invalid(key: &str, problem: &'static str) -> DockerConfigError {
+    let key = match key.rsplit_once('@') {
+        Some((_, host)) => host,
+        None => key,
+    };
+    DockerConfigError::Entry {
+        key: key.to_owned(),
+        problem,
+    }
+}
+
+impl Pattern {
+    /// `[SCHEME://]HOST[:PORT][/v1|/v2][/PATH]`
+    fn parse(key: &str) -> Option<Self> {
+        let rest = key
+            .strip_prefix("https://")
+            .or_else(|| key.strip_prefix("http://"))
+            .unwrap_or(key);
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let mut path: Vec<_> = path
+            .split('/')
+            .filter(|component| !component.is_empty())
+            .map(str::to_owned)
+            .collect();
+        if path
+            .first()
+            .is_some_and(|first| first == "v1" || first == "v2")
+        {
+            path.remove(0);
+        }
+        // Where no `*` is in the way the host goes through the same parser as that of an image,
+        // which also makes Docker Hub's several names one.
+        let (host, port) = split_port(authority);
+        let (host, port) = if host.contains('*') {
+            (host.to_ascii_lowercase(), port.map(str::to_owned))
+        } else {
+            let host: RegistryHost = authority.parse().ok()?;
+            let (host, port) = split_port(host.as_str());
+            (host.to_owned(), port.map(str::to_owned))
+        };
+        Some(Self { host, port, path })
+    }
+
+    fn matches(&self, registry: &RegistryHost, repository: &Repository) -> bool {
+        let (host, port) = split_port(registry.as_str());
+        self.port.as_deref() == port
+            && self.matches_host(host)
+            && self.path.len() <= repository.as_str().split('/').count()
+            && self
+                .path
+                .iter()
+                .zip(repository.as_str().split('/'))
+                .all(|(wanted, component)| wanted == component)
+    }
+
+    /// Label by label: `*` never stands for a dot.
+    fn matches_host(&self, host: &str) -> bool {
+        if !self.host.contains('*') {
+            return self.host == host;
+        }
+        self.host.split('.').count() == host.split('.').count()
+            && self
+                .host
+                .split('.')
+                .zip(host.split('.'))
+                .all(|(glob, label)| matches_glob(glob, label))
+    }
+}
+
+/// Whether `text` is `glob` with something, or nothing, for every `*`.
+fn matches_glob(glob: &str, text: &str) -> bool {
+    let Some((prefix, rest)) = glob.split_once('*') else {
+        return glob == text;
+    };
+    let Some(text) = text.strip_prefix(prefix) else {
+        return false;
+    };
+    text.char_indices()
+        .map(|(index, _)| index)
+        .chain([text.len()])
+        .filter_map(|index| text.get(index..))
+        .any(|tail| matches_glob(rest, tail))
+}
+
+/// The host and port of `HOST[:PORT]`, with brackets around an IPv6 address.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use secrecy::ExposeSecret as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::oci::Reference;
+
+    fn found(config: &DockerConfig, image: &str) -> Option<String> {
+        let image: Reference = image.parse().unwrap();
+        config
+            .credentials_for(image.registry(), image.repository())
+            .unwrap()
+            .map(|found| format!("{}:{}", found.username, found.password.expose_secret()))
+    }
+
+    fn config(keys: &[&str]) -> DockerConfig {
+        let auths: serde_json::Map<_, _> = keys
+            .iter()
+            .map(|key| {
+                (
+                    (*key).to_owned(),
+                    json!({"username": *key, "password": "p"}),
+                )
+            })
+            .collect();
+        DockerConfig::parse(json!({ "auths": auths }).to_string().as_bytes()).unwrap()
+    }
+
+    #[rstest]
+    #[case("registry.test", "registry.test/a")]
+    #[case("REGISTRY.test", "registry.test/a")]
+    #[case("https://registry.test/v1/", "registry.test/a")]
+    #[case("https://registry.test/v2/", "registry.test/a")]
+    #[case("http://registry.test", "registry.test/a")]
+    #[case("registry.test:5000", "registry.test:5000/a")]
+    #[case("[::1]:5000", "[::1]:5000/a")]
+    #[case("registry.test/team", "registry.test/team/a")]
+    #[case("registry.test/team/a", "registry.test/team/a")]
+    #[case("https://registry.test/v2/team", "registry.test/team/a")]
+    #[case("*.registry.test", "eu.registry.test/a")]
+    #[case("*.*.test", "eu.registry.test/a")]
+    #[case("eu-*.registry.test", "eu-west.registry.test/a")]
+    #[case("*.dkr.ecr.*.amazonaws.com", "1.dkr.ecr.eu-1.amazonaws.com/a")]
+    #[case("*.registry.test:5000/team", "eu.registry.test:5000/team/a")]
+    #[case("docker.io", "alpine")]
+    #[case("index.docker.io", "docker.io/org/a")]
+    #[case("https://index.docker.io/v1/", "docker.io/library/alpine")]
+    #[case("registry-1.docker.io", "alpine")]
+    #[case("docker.io/library", "alpine")]
+    fn keys_match_like_in_the_kubelet(#[case] key: &str, #[case] image: &str) {
+        assert_eq!(found(&config(&[key]), image), Some(format!("{key}:p")));
+    }
+
+    #[rstest]
+    #[case("registry.test", "registry.test:5000/a")]
+    #[case("registry.test:5000", "registry.test/a")]
+    #[case("registry.test", "eu.registry.test/a")]
+    #[case("registry.test", "registry.test.evil.test/a")]
+    #[case("*.test", "eu.registry.test/a")]
+    #[case("*", "registry.test/a")]
+    #[case("*.registry.test", "registry.test/a")]
+    #[case("registry.test/team", "registry.test/team-b/a")]
+    #[case("registry.test/team/a/b", "registry.test/team/a")]
+    #[case("docker.io", "ghcr.io/a")]
+    #[case("docker.io/org", "alpine")]
+    fn other_images_get_nothing(#[case] key: &str, #[case] image: &str) {
+        assert_eq!(found(&config(&[key]), image), None);
+    }
+
+    #[test]
+    fn the_most_specific_entry_wins() {
+        let config = config(&[
+            "*.registry.test",
+            "eu.registry.test",
+            "eu.registry.test/team",
+            "eu.registry.test/team/app",
+        ]);
+        for (image, key) in [
+            ("eu.registry.test/team/app", "eu.registry.test/team/app"),
+            ("eu.registry.test/team/web", "eu.registry.test/team"),
+            ("eu.registry.test/x", "eu.registry.test"),
+            ("us.registry.test/x", "*.registry.test"),
+        ] {
+            assert_eq!(found(&config, image), Some(format!("{key}:p")));
+        }
+    }
+
+    #[rstest]
+    #[case::auth(json!({"auth": "dXNlcjpwYTpzcw=="}), Some("user:pa:ss"))]
+    #[case::unpadded(json!({"auth": "dXNlcjpwYTpzcw"}), Some("user:pa:ss"))]
+    #[case::auth_wins(json!({"auth": "dXNlcjpwYTpzcw==", "username": "x"}), Some("user:pa:ss"))]
+    #[case::fields(json!({"username": "user", "password": "pw", "email": "a@b.test"}), Some("user:pw"))]
+    #[case::helper_leftover(json!({}), None)]
+    fn entries_hold_credentials_in_either_form(
+        #[case] entry: serde_json::Value,
+        #[case] expected: Option<&str>,
+    ) {
+        let document = json!({"auths": {"registry.test": entry}, "credsStore": "desktop"});
+        let config = DockerConfig::parse(document.to_string().as_bytes()).unwrap();
+        assert_eq!(found(&config, "registry.test/a").as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case::not_base64(json!({"auth": "canary!"}))]
+    #[case::no_colon(json!({"auth": "Y2FuYXJ5"}))]
+    #[case::not_text(json!({"auth": "/w=="}))]
+    #[case::wrong_type(json!({"password": ["canary"]}))]
+    #[case::not_an_object(json!("canary"))]
+    fn errors_name_the_entry_and_not_its_content(#[case] entry: serde_json::Value) {
+        let document = json!({"auths": {"https://me:canary@registry.test/v1/": entry}});
+        let error = DockerConfig::parse(document.to_string().as_bytes()).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("registry.test/v1/"), "{text}");
+        assert!(!text.contains("canary") && !text.contains("Y2Fu"), "{text}");
+    }
+
+    #[rstest]
+    #[case(r#"{"auths": "canary"}"#)]
+    #[case(r#"{"auths": {canary}}"#)]
+    #[case("canary")]
+    #[case("")]
+    fn malformed_documents_are_located_and_not_quoted(#[case] document: &str) {
+        let error = DockerConfig::parse(document.as_bytes()).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_token_entry_is_an_error_only_for_its_registry() {
+        let document = json!({"auths": {
+            "cloud.test": {"identitytoken": "canary"},
+            "registry.test": {"username": "user", "password": "canary"},
+        }});
+        let config = DockerConfig::parse(document.to_string().as_bytes()).unwrap();
+        assert!(found(&config, "registry.test/a").is_some());
+        let image: Reference = "cloud.test/a".parse().unwrap();
+        let error = config
+            .credentials_for(image.registry(), image.repository())
+            .unwrap_err();
+        assert!(error.to_string().contains("`cloud.test`"));
+        assert!(!format!("{error:?} {config:?}").contains("canary"));
+    }
+}

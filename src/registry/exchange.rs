@@ -1,0 +1,156 @@
+//! One request as often as it takes: attempts, authorization rounds, redirects.
+//!
+//! The three loops are nested in that order. Only here are credentials attached to a request, and
+//! only while the request is at the registry's own origin.
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use reqwest::{Method, Response, StatusCode};
+use url::Url;
+
+use super::Client;
+use super::answer::{expect_success, text};
+use super::auth::{Authorization, MAX_ROUNDS, Scopes};
+use super::error::{Pointer, Problem};
+use super::http::Side;
+use super::origin::{self, MAX_REDIRECTS, Refusal};
+
+/// A request that can be sent again: its body is in memory.
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// An absolute path with query, or a URL at the registry's origin.
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Bytes>,
+    pub(super) scopes: Scopes,
+}
+
+impl Request {
+    pub(super) fn new(method: Method, target: String, scopes: Scopes) -> Self {
+        Self {
+            method,
+            target,
+            headers: HeaderMap::new(),
+            body: None,
+            scopes,
+        }
+    }
+
+    fn build(&self, url: Url, authorization: Option<&Authorization>) -> reqwest::Request {
+        let mut request = reqwest::Request::new(self.method.clone(), url);
+        request.headers_mut().clone_from(&self.headers);
+        if let Some(header) = authorization.and_then(Authorization::header) {
+            request.headers_mut().insert(AUTHORIZATION, header.clone());
+        }
+        *request.body_mut() = self.body.clone().map(Into::into);
+        request
+    }
+}
+
+/// An answer, and whether it is the registry's own.
+struct Answer {
+    response: Response,
+    side: Side,
+}
+
+impl Client {
+    /// Sends `request` until it succeeds, fails for good, or patience ends.
+    pub(super) async fn send(&self, request: &Request) -> Result<Response, Problem> {
+        let mut waits = self.inner.patience.waits();
+        loop {
+            let problem = match self.attempt(request).await {
+                Ok(response) => return Ok(response),
+                Err(problem) => problem,
+            };
+            let Some(wait) = self.inner.patience.wait(&problem, waits.next()) else {
+                return Err(problem);
+            };
+            tracing::debug!(
+                registry = %self.inner.registry,
+                method = %request.method,
+                %problem,
+                ?wait,
+                "request to registry failed, waiting for the next attempt"
+            );
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Response, Problem> {
+        let registry = self.base().await?;
+        let url = registry
+            .join(&request.target)
+            .map_err(|_| Problem::Malformed("the request has no valid URL"))?;
+        let mut asked = None;
+        for _ in 0..=MAX_ROUNDS {
+            let authorization = self
+                .inner
+                .authenticator
+                .authorize(&self.inner.transport, &request.scopes, asked.as_deref())
+                .await?;
+            let answer = self.follow(request, url.clone(), &authorization).await?;
+            if answer.side == Side::Elsewhere
+                || answer.response.status() != StatusCode::UNAUTHORIZED
+            {
+                return expect_success(&self.inner.transport, &request.method, answer.response)
+                    .await;
+            }
+            asked = self
+                .inner
+                .authenticator
+                .challenged(
+                    registry,
+                    answer.response.headers(),
+                    &request.scopes,
+                    &authorization,
+                )
+                .await?;
+        }
+        Err(self.inner.authenticator.unauthorized())
+    }
+
+    /// Follows the redirects of one request. Once it has left the registry's origin it carries no
+    /// authorization any more, even when it is sent back.
+    async fn follow(
+        &self,
+        request: &Request,
+        mut url: Url,
+        authorization: &Authorization,
+    ) -> Result<Answer, Problem> {
+        let mut side = Side::Registry;
+        for _ in 0..=MAX_REDIRECTS {
+            let carried = (side == Side::Registry).then_some(authorization);
+            let response = self
+                .inner
+                .transport
+                .send(side, request.build(url.clone(), carried))
+                .await?;
+            let Some(location) = redirect(&response) else {
+                return Ok(Answer { response, side });
+            };
+            let next = origin::redirect_target(&url, location).map_err(refused)?;
+            if !matches!(request.method, Method::GET | Method::HEAD) {
+                return Err(refused(Refusal::Write));
+            }
+            if !origin::same_origin(&url, &next) {
+                side = Side::Elsewhere;
+            }
+            url = next;
+        }
+        Err(refused(Refusal::TooManyHops))
+    }
+}
+
+/// Where an answer redirects to, when it does.
+fn redirect(response: &Response) -> Option<&str> {
+    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
+        .then(|| text(response.headers(), LOCATION))
+        .flatten()
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    Problem::Refused {
+        pointer: Pointer::Redirect,
+        refusal,
+    }
+}

@@ -1,0 +1,191 @@
+//! The HTTP clients of one registry: TLS, timeouts, and bodies that cannot grow without bound.
+//!
+//! It sends one request and knows neither authorization nor redirects nor retries.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::{Certificate, ClientBuilder, Identity, Request, Response, redirect};
+use rustls::crypto::CryptoProvider;
+use secrecy::ExposeSecret;
+use tokio::time::timeout;
+use url::Url;
+
+use super::access::{Access, ClientIdentity};
+use super::error::Problem;
+use super::failure::{TransportFailure, classify};
+use super::patience::Patience;
+use super::resolve::SystemResolver;
+
+const USER_AGENT: &str = concat!("transship/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes that one HTTP/2 stream may have in flight: 4 MiB fill 300 Mbit/s at 100 ms.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+/// Bytes that one HTTP/2 connection may have in flight; with slow readers this much is buffered.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+const IDLE_CONNECTIONS_PER_HOST: usize = 16;
+
+/// Which of the two clients sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// To the registry's own origin: with the client certificate, unverified when `insecure`.
+    Registry,
+    /// To anywhere else: always verified, nothing shown.
+    Elsewhere,
+}
+
+/// The clients for the registry and for where it points.
+#[derive(Debug)]
+pub(super) struct Transport {
+    registry: reqwest::Client,
+    elsewhere: reqwest::Client,
+    idle: Duration,
+}
+
+impl Transport {
+    pub(super) fn new(access: &Access, patience: &Patience) -> Result<Self, Problem> {
+        // Without a provider, building a client panics.
+        if CryptoProvider::get_default().is_none() {
+            return Err(Problem::Configuration(
+                "the process has installed no TLS provider",
+            ));
+        }
+        let authorities = match &access.certificates.ca_bundle {
+            Some(bundle) => authorities(bundle)?,
+            None => Vec::new(),
+        };
+        let elsewhere = build(builder(patience, &authorities))?;
+        let registry = if access.insecure || access.certificates.identity.is_some() {
+            let mut builder =
+                builder(patience, &authorities).tls_danger_accept_invalid_certs(access.insecure);
+            if let Some(identity) = &access.certificates.identity {
+                builder = builder.identity(parse_identity(identity)?);
+            }
+            build(builder)?
+        } else {
+            elsewhere.clone()
+        };
+        Ok(Self {
+            registry,
+            elsewhere,
+            idle: patience.idle,
+        })
+    }
+
+    /// Sends one request and waits for the head of its answer.
+    ///
+    /// The wait covers sending the body too, so this is not for bodies that stream.
+    pub(super) async fn send(&self, side: Side, request: Request) -> Result<Response, Problem> {
+        timeout(self.idle, self.send_streaming(side, request))
+            .await
+            .map_err(|_| Problem::Transport(TransportFailure::Timeout))?
+    }
+
+    /// Sends one request without a limit on the time; the caller watches the progress.
+    pub(super) async fn send_streaming(
+        &self,
+        side: Side,
+        request: Request,
+    ) -> Result<Response, Problem> {
+        let client = match side {
+            Side::Registry => &self.registry,
+            Side::Elsewhere => &self.elsewhere,
+        };
+        client
+            .execute(request)
+            .await
+            .map_err(|error| classify(&error))
+    }
+
+    /// Whether anything answers HTTP at `base`, which decides nothing else.
+    pub(super) async fn probe(&self, base: &Url) -> Result<(), Problem> {
+        let mut url = base.clone();
+        url.set_path("/v2/");
+        self.send(Side::Registry, Request::new(reqwest::Method::GET, url))
+            .await
+            .map(drop)
+    }
+
+    /// The next piece of a body, or [`None`] at its end. Waits as long as pieces keep coming.
+    pub(super) async fn next_chunk(
+        &self,
+        response: &mut Response,
+    ) -> Result<Option<Bytes>, Problem> {
+        timeout(self.idle, response.chunk())
+            .await
+            .map_err(|_| Problem::Transport(TransportFailure::Timeout))?
+            .map_err(|error| classify(&error))
+    }
+
+    /// The whole body, refused when it has more than `limit` bytes.
+    pub(super) async fn read_body(
+        &self,
+        mut response: Response,
+        limit: usize,
+        what: &'static str,
+    ) -> Result<Bytes, Problem> {
+        let too_large = Problem::TooLarge { what, limit };
+        if response
+            .content_length()
+            .is_some_and(|length| length > limit as u64)
+        {
+            return Err(too_large);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.next_chunk(&mut response).await? {
+            if body.len() + chunk.len() > limit {
+                return Err(too_large);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
+
+fn builder(patience: &Patience, authorities: &[Certificate]) -> ClientBuilder {
+    let mut headers = HeaderMap::new();
+    // A compressed body would not have the digest of the content.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .default_headers(headers)
+        .referer(false)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(patience.connect)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .dns_resolver(SystemResolver)
+        .tls_certs_merge(authorities.iter().cloned())
+}
+
+fn build(builder: ClientBuilder) -> Result<reqwest::Client, Problem> {
+    builder.build().map_err(|_| {
+        Problem::Configuration(
+            "the TLS settings cannot be used: the system has no certificate authorities, or the client certificate and key do not match",
+        )
+    })
+}
+
+fn authorities(bundle: &[u8]) -> Result<Vec<Certificate>, Problem> {
+    match Certificate::from_pem_bundle(bundle) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(Problem::Configuration(
+            "the CA bundle holds no PEM certificates",
+        )),
+    }
+}
+
+fn parse_identity(identity: &ClientIdentity) -> Result<Identity, Problem> {
+    let key = identity.key.expose_secret();
+    let mut pem = Vec::with_capacity(identity.certificate.len() + 1 + key.len());
+    pem.extend_from_slice(&identity.certificate);
+    pem.push(b'\n');
+    pem.extend_from_slice(key);
+    Identity::from_pem(&pem).map_err(|_| {
+        Problem::Configuration(
+            "the client certificate or its key is not PEM, or the key is encrypted",
+        )
+    })
+}

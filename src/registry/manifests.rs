@@ -1,0 +1,261 @@
+//! Manifests: looking up, reading and writing (distribution-spec, "Pulling manifests", "Pushing
+//! Manifests").
+//!
+//! Bytes go through unchanged. What a manifest means is the caller's business.
+
+use std::fmt;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::answer::{check_content_digest, content_digest, text};
+use super::auth::Scopes;
+use super::error::{Operation, Problem};
+use super::exchange::Request;
+use super::{Client, Error};
+use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Repository, Tag};
+
+/// Names one manifest in a repository.
+#[derive(Clone, Copy, Debug)]
+pub enum ManifestReference<'a> {
+    /// The manifest that a tag points at now.
+    Tag(&'a Tag),
+    /// The manifest with this digest.
+    Digest(&'a Digest),
+}
+
+impl ManifestReference<'_> {
+    fn suffix(self) -> String {
+        match self {
+            Self::Tag(_) => format!(":{self}"),
+            Self::Digest(_) => format!("@{self}"),
+        }
+    }
+}
+
+/// As it is written in URLs.
+impl fmt::Display for ManifestReference<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(formatter),
+            Self::Digest(digest) => digest.fmt(formatter),
+        }
+    }
+}
+
+/// What a registry says of a manifest without sending it. Nothing of it is verified yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestHead {
+    /// The digest under which the content can be read.
+    pub digest: Digest,
+    /// The media type it is served with.
+    pub media_type: MediaType,
+    /// The size in bytes, when the registry says.
+    pub size: Option<u64>,
+}
+
+impl Client {
+    /// Looks up a manifest; [`None`] when the registry does not have it.
+    ///
+    /// It is one HEAD request. Only a registry that leaves out digest or media type costs a GET.
+    pub async fn head_manifest(
+        &self,
+        repository: &Repository,
+        reference: ManifestReference<'_>,
+    ) -> Result<Option<ManifestHead>, Error> {
+        match self.find_manifest(repository, reference).await {
+            Ok(head) => Ok(Some(head)),
+            Err(Problem::NotFound { .. }) => Ok(None),
+            Err(problem) => Err(Error::new(
+                Operation::FindManifest,
+                self.subject(repository, reference.suffix()),
+                problem,
+            )),
+        }
+    }
+
+    /// Reads a manifest of at most [`MAX_MANIFEST_BYTES`].
+    ///
+    /// By digest, the content is verified against it. By tag, the digest is computed from the
+    /// content and must be the one that the registry claims, if it claims one.
+    pub async fn get_manifest(
+        &self,
+        repository: &Repository,
+        reference: ManifestReference<'_>,
+    ) -> Result<Manifest, Error> {
+        self.read_manifest(repository, reference)
+            .await
+            .map_err(|problem| {
+                Error::new(
+                    Operation::ReadManifest,
+                    self.subject(repository, reference.suffix()),
+                    problem,
+                )
+            })
+    }
+
+    /// Writes a manifest, under `tag` or else under its digest alone.
+    pub async fn put_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error> {
+        let reference = tag.map_or(
+            ManifestReference::Digest(manifest.digest()),
+            ManifestReference::Tag,
+        );
+        self.write_manifest(repository, manifest, reference)
+            .await
+            .map_err(|problem| {
+                Error::new(
+                    Operation::WriteManifest,
+                    self.subject(repository, reference.suffix()),
+                    problem,
+                )
+            })
+    }
+
+    async fn find_manifest(
+        &self,
+        repository: &Repository,
+        reference: ManifestReference<'_>,
+    ) -> Result<ManifestHead, Problem> {
+        let response = self
+            .send(&read_request(Method::HEAD, repository, reference))
+            .await?;
+        let headers = response.headers();
+        let digest = match reference {
+            ManifestReference::Tag(_) => content_digest(headers),
+            ManifestReference::Digest(digest) => {
+                check_content_digest(headers, digest)?;
+                Some(digest.clone())
+            }
+        };
+        if let (Some(digest), Some(media_type)) = (digest, specific_media_type(headers)) {
+            return Ok(ManifestHead {
+                digest,
+                media_type,
+                // The body of an answer to HEAD has no length, the header tells that of the content.
+                size: text(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            });
+        }
+        let manifest = self.read_manifest(repository, reference).await?;
+        Ok(ManifestHead {
+            digest: manifest.digest().clone(),
+            media_type: manifest.media_type().clone(),
+            size: u64::try_from(manifest.bytes().len()).ok(),
+        })
+    }
+
+    async fn read_manifest(
+        &self,
+        repository: &Repository,
+        reference: ManifestReference<'_>,
+    ) -> Result<Manifest, Problem> {
+        let response = self
+            .send(&read_request(Method::GET, repository, reference))
+            .await?;
+        let headers = response.headers().clone();
+        let bytes = self.manifest_body(response).await?;
+        let media_type = specific_media_type(&headers)
+            .or_else(|| media_type_of(&bytes))
+            .ok_or(Problem::Malformed("a manifest has no media type"))?;
+        match reference {
+            ManifestReference::Digest(expected) => {
+                let mut hasher = expected.hasher();
+                hasher.update(&bytes);
+                let actual = hasher.finish();
+                Manifest::verified(bytes, media_type, expected).map_err(|_| Problem::Digest {
+                    expected: expected.clone(),
+                    actual,
+                })
+            }
+            ManifestReference::Tag(_) => {
+                let manifest = Manifest::new(bytes, media_type);
+                check_content_digest(&headers, manifest.digest())?;
+                Ok(manifest)
+            }
+        }
+    }
+
+    async fn manifest_body(&self, response: Response) -> Result<Bytes, Problem> {
+        self.inner
+            .transport
+            .read_body(response, MAX_MANIFEST_BYTES, "a manifest")
+            .await
+    }
+
+    async fn write_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        reference: ManifestReference<'_>,
+    ) -> Result<(), Problem> {
+        let mut request = Request::new(
+            Method::PUT,
+            target(repository, reference),
+            Scopes::push(repository),
+        );
+        let media_type = HeaderValue::from_str(manifest.media_type().as_str())
+            .map_err(|_| Problem::Malformed("the media type cannot be sent in a header"))?;
+        request.headers.insert(CONTENT_TYPE, media_type);
+        request.body = Some(manifest.bytes().clone());
+        let response = self.send(&request).await?;
+        check_content_digest(response.headers(), manifest.digest())
+    }
+}
+
+fn target(repository: &Repository, reference: ManifestReference<'_>) -> String {
+    format!("/v2/{repository}/manifests/{reference}")
+}
+
+fn read_request(
+    method: Method,
+    repository: &Repository,
+    reference: ManifestReference<'_>,
+) -> Request {
+    let mut request = Request::new(
+        method,
+        target(repository, reference),
+        Scopes::pull(repository),
+    );
+    // One line each: the list form is beyond some registries.
+    for media_type in MediaType::ACCEPTED_MANIFESTS {
+        request
+            .headers
+            .append(ACCEPT, HeaderValue::from_static(media_type));
+    }
+    request
+}
+
+/// The `Content-Type`, unless it is one that servers give to anything.
+fn specific_media_type(headers: &HeaderMap) -> Option<MediaType> {
+    let media_type = MediaType::new(text(headers, CONTENT_TYPE)?);
+    let says_nothing = matches!(
+        media_type.as_str(),
+        "" | "application/json" | "application/octet-stream" | "text/plain" | "text/html"
+    );
+    (!says_nothing).then_some(media_type)
+}
+
+/// The media type that a manifest gives itself, by its member or by its structure.
+fn media_type_of(bytes: &[u8]) -> Option<MediaType> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Document {
+        media_type: Option<MediaType>,
+        manifests: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+    }
+    let document: Document = serde_json::from_slice(bytes).ok()?;
+    match (document.media_type, document.manifests, document.layers) {
+        (Some(media_type), _, _) => Some(media_type),
+        (None, Some(_), None) => Some(MediaType::new(MediaType::OCI_INDEX)),
+        (None, None, Some(_)) => Some(MediaType::new(MediaType::OCI_MANIFEST)),
+        _ => None,
+    }
+}

@@ -1,0 +1,140 @@
+//! The client for one registry over HTTP (OCI distribution specification 1.1).
+//!
+//! It knows nothing of Kubernetes, of a second registry, or of what its caller wants to copy.
+//! Everything that a registry sends is hostile until it was checked: content against its digest,
+//! URLs against the origin policy (`origin.rs`), sizes against a limit. Dropping a future cancels
+//! what it does.
+//!
+//! The process must have installed a [`rustls::crypto::CryptoProvider`].
+
+mod access;
+mod answer;
+mod auth;
+mod blobs;
+mod docker_config;
+mod error;
+mod exchange;
+mod failure;
+mod http;
+mod manifests;
+mod meter;
+mod origin;
+mod patience;
+mod quirks;
+mod resolve;
+mod upload;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+use url::Url;
+
+use self::auth::Authenticator;
+use self::error::{Operation, Problem, Subject};
+use self::http::Transport;
+use crate::oci::{RegistryHost, Repository};
+
+pub use self::access::{Access, Certificates, ClientIdentity, Credentials};
+pub use self::docker_config::{DockerConfig, DockerConfigError};
+pub use self::error::{Error, ErrorKind};
+pub use self::manifests::{ManifestHead, ManifestReference};
+pub use self::patience::Patience;
+pub use self::upload::{Upload, UploadError, UploadSession};
+
+/// A client for one registry with one set of credentials.
+///
+/// Clones share connections, tokens and what was learnt about the registry.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: RegistryHost,
+    /// The registry's origin; found out by the first request when plain HTTP is allowed.
+    base: OnceCell<Url>,
+    transport: Transport,
+    authenticator: Authenticator,
+    patience: Patience,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("registry", &self.inner.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client for `registry` with the default [`Patience`]. It opens no connection yet.
+    pub fn new(registry: &RegistryHost, access: &Access) -> Result<Self, Error> {
+        Self::with_patience(registry, access, Patience::default())
+    }
+
+    /// A client for `registry` that waits and repeats as `patience` says.
+    pub fn with_patience(
+        registry: &RegistryHost,
+        access: &Access,
+        patience: Patience,
+    ) -> Result<Self, Error> {
+        Self::build(registry, access, patience)
+            .map_err(|problem| Error::new(Operation::Prepare, Subject::registry(registry), problem))
+    }
+
+    fn build(
+        registry: &RegistryHost,
+        access: &Access,
+        patience: Patience,
+    ) -> Result<Self, Problem> {
+        let base = origin_of(registry, "https")?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                registry: registry.clone(),
+                base: if access.insecure {
+                    OnceCell::new()
+                } else {
+                    OnceCell::new_with(Some(base))
+                },
+                transport: Transport::new(access, &patience)?,
+                authenticator: Authenticator::new(access.credentials.as_ref())?,
+                patience,
+            }),
+        })
+    }
+
+    /// The registry's origin.
+    ///
+    /// When plain HTTP is allowed the first request tries TLS, and only a port that does not speak
+    /// TLS at all is spoken to without. No credentials are sent to find out. The choice then holds
+    /// for the life of the client.
+    async fn base(&self) -> Result<&Url, Problem> {
+        self.inner
+            .base
+            .get_or_try_init(|| async {
+                let with_tls = origin_of(&self.inner.registry, "https")?;
+                match self.inner.transport.probe(&with_tls).await {
+                    Ok(()) => Ok(with_tls),
+                    Err(Problem::Transport(failure)) if failure.may_be_plain_http() => {
+                        let plain = origin_of(&self.inner.registry, "http")?;
+                        self.inner.transport.probe(&plain).await?;
+                        Ok(plain)
+                    }
+                    Err(problem) => Err(problem),
+                }
+            })
+            .await
+    }
+
+    /// What an error of an operation on `repository` is about; `suffix` is `:tag` or `@digest`.
+    fn subject(&self, repository: &Repository, suffix: String) -> Subject {
+        Subject::item(&self.inner.registry, repository, suffix)
+    }
+}
+
+fn origin_of(registry: &RegistryHost, scheme: &str) -> Result<Url, Problem> {
+    Url::parse(&format!("{scheme}://{}/", quirks::api_host(registry)))
+        .map_err(|_| Problem::Configuration("the host name cannot be used in a URL"))
+}

@@ -1,0 +1,272 @@
+//! Writing blobs: mount, upload session, one streamed PUT (distribution-spec, "Pushing blobs").
+//!
+//! Content passes through from a stream and is never collected, so it cannot be sent twice: when an
+//! upload fails, the caller starts a new one with a new stream.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Body, Method, Response, StatusCode};
+use tokio::time::timeout;
+use url::Url;
+
+use super::answer::{check_content_digest, expect_success, text};
+use super::auth::{Authorization, Scopes};
+use super::error::{Operation, Pointer, Problem, Subject};
+use super::exchange::Request;
+use super::failure::TransportFailure;
+use super::http::Side;
+use super::meter::{Interruption, Meter};
+use super::origin::{self, Refusal};
+use super::{Client, Error};
+use crate::oci::{Descriptor, Digest, Repository};
+
+/// How long the best effort to cancel a failed upload may take.
+const CANCEL_TIME: Duration = Duration::from_secs(5);
+
+/// What the registry made of the wish to upload a blob.
+#[derive(Debug)]
+pub enum Upload {
+    /// The blob is in the repository now; nothing has to be sent.
+    Mounted,
+    /// The registry waits for the content.
+    Session(UploadSession),
+}
+
+/// An open upload of one blob. The registry ends an unused one by itself after a while.
+pub struct UploadSession {
+    /// At the registry's origin. Its query can be all that is needed to write there.
+    location: Url,
+    scopes: Scopes,
+    subject: Subject,
+}
+
+impl fmt::Debug for UploadSession {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "UploadSession({})", self.subject)
+    }
+}
+
+/// Why an upload failed, by side.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError<E: StdError + 'static> {
+    /// The stream that gave the content failed.
+    #[error("the content could not be read")]
+    Source(#[source] E),
+    /// The stream ended early or gave more than the descriptor says.
+    #[error("the content has another size than the {expected} bytes of its descriptor")]
+    SourceLength {
+        /// The size in the descriptor.
+        expected: u64,
+    },
+    /// The registry that was written to failed.
+    #[error(transparent)]
+    Destination(#[from] Error),
+}
+
+impl Client {
+    /// Asks to write a blob: by mounting it from another repository of this registry when
+    /// `mount_from` is given, else by an upload.
+    ///
+    /// A registry that cannot mount opens a session instead; one that refuses is asked again
+    /// without the mount.
+    pub async fn start_upload(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        mount_from: Option<&Repository>,
+    ) -> Result<Upload, Error> {
+        let subject = self.subject(repository, format!("@{digest}"));
+        let mounted = match mount_from {
+            Some(source) => self.mount(repository, digest, source, &subject).await,
+            None => Ok(None),
+        };
+        let started = match mounted {
+            Ok(Some(upload)) => Ok(upload),
+            Ok(None) => self.open_session(repository, &subject).await,
+            Err(problem) => Err(problem),
+        };
+        started.map_err(|problem| Error::new(Operation::StartUpload, subject, problem))
+    }
+
+    /// Sends the content of `blob` in one request that ends the upload.
+    ///
+    /// Nothing is buffered beyond the connection. When the content or the registry fails, the
+    /// request is broken off, so that the registry cannot take a part for the whole, and the session
+    /// is cancelled if the registry answers quickly enough.
+    pub async fn upload_blob<S, E>(
+        &self,
+        session: UploadSession,
+        blob: &Descriptor,
+        content: S,
+    ) -> Result<(), UploadError<E>>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: StdError + Send + 'static,
+    {
+        let meter = Arc::new(Meter::new(blob.size));
+        let body = Body::wrap_stream(meter.clone().watch(content));
+        let sent = self.put_content(&session, blob, body, &meter).await;
+        // A failed source also breaks the request, so it is the first cause.
+        let error = match (meter.interruption(), sent) {
+            (None, Ok(())) => return Ok(()),
+            (Some(Interruption::Source(error)), _) => UploadError::Source(error),
+            (Some(Interruption::Length), _) => UploadError::SourceLength {
+                expected: blob.size,
+            },
+            (None, Err(problem)) => UploadError::Destination(Error::new(
+                Operation::WriteBlob,
+                session.subject.clone(),
+                problem,
+            )),
+        };
+        // It costs a try; the registry also forgets the session by itself.
+        let _ = timeout(CANCEL_TIME, self.cancel(&session)).await;
+        Err(error)
+    }
+
+    /// Tries to mount; [`None`] when the registry refused and a plain upload is left to try.
+    async fn mount(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        source: &Repository,
+        subject: &Subject,
+    ) -> Result<Option<Upload>, Problem> {
+        let scopes = Scopes::mount(repository, source);
+        let target = format!("/v2/{repository}/blobs/uploads/?mount={digest}&from={source}");
+        let request = Request::new(Method::POST, target, scopes.clone());
+        match self.send(&request).await {
+            Ok(response) if response.status() == StatusCode::CREATED => {
+                check_content_digest(response.headers(), digest)?;
+                Ok(Some(Upload::Mounted))
+            }
+            Ok(response) => {
+                session(&response, scopes, subject).map(|session| Some(Upload::Session(session)))
+            }
+            Err(
+                Problem::Unauthorized { .. }
+                | Problem::Denied { .. }
+                | Problem::NotFound { .. }
+                | Problem::Rejected { .. }
+                | Problem::Unavailable { .. },
+            ) => Ok(None),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    async fn open_session(
+        &self,
+        repository: &Repository,
+        subject: &Subject,
+    ) -> Result<Upload, Problem> {
+        let scopes = Scopes::push(repository);
+        let target = format!("/v2/{repository}/blobs/uploads/");
+        let response = self
+            .send(&Request::new(Method::POST, target, scopes.clone()))
+            .await?;
+        session(&response, scopes, subject).map(Upload::Session)
+    }
+
+    async fn put_content<E>(
+        &self,
+        session: &UploadSession,
+        blob: &Descriptor,
+        body: Body,
+        meter: &Meter<E>,
+    ) -> Result<(), Problem> {
+        let mut url = session.location.clone();
+        url.query_pairs_mut()
+            .append_pair("digest", blob.digest.as_str());
+        let (mut request, authorization) = self.session_request(session, Method::PUT, url).await?;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        );
+        *request.body_mut() = Some(body);
+        let patience = &self.inner.patience;
+        let response = tokio::select! {
+            response = self.inner.transport.send_streaming(Side::Registry, request) => response?,
+            () = meter.stalled(patience.idle, patience.commit) => {
+                return Err(Problem::Transport(TransportFailure::Timeout));
+            }
+        };
+        match response.status() {
+            StatusCode::UNAUTHORIZED => {
+                self.inner
+                    .authenticator
+                    .refused(&session.scopes, &authorization)
+                    .await;
+                return Err(Problem::UploadLost);
+            }
+            StatusCode::NOT_FOUND => return Err(Problem::UploadLost),
+            status if status.is_redirection() => {
+                return Err(Problem::Refused {
+                    pointer: Pointer::Redirect,
+                    refusal: Refusal::Write,
+                });
+            }
+            _ => {}
+        }
+        let response = expect_success(&self.inner.transport, &Method::PUT, response).await?;
+        check_content_digest(response.headers(), &blob.digest)
+    }
+
+    async fn cancel(&self, session: &UploadSession) -> Result<(), Problem> {
+        let (request, _) = self
+            .session_request(session, Method::DELETE, session.location.clone())
+            .await?;
+        self.inner
+            .transport
+            .send(Side::Registry, request)
+            .await
+            .map(drop)
+    }
+
+    /// A request to the location of a session, authorized as the session was.
+    async fn session_request(
+        &self,
+        session: &UploadSession,
+        method: Method,
+        url: Url,
+    ) -> Result<(reqwest::Request, Authorization), Problem> {
+        let authorization = self
+            .inner
+            .authenticator
+            .authorize(&self.inner.transport, &session.scopes, None)
+            .await?;
+        let mut request = reqwest::Request::new(method, url);
+        if let Some(header) = authorization.header() {
+            request.headers_mut().insert(AUTHORIZATION, header.clone());
+        }
+        Ok((request, authorization))
+    }
+}
+
+/// The session that an answer opened.
+fn session(
+    response: &Response,
+    scopes: Scopes,
+    subject: &Subject,
+) -> Result<UploadSession, Problem> {
+    let location = text(response.headers(), LOCATION).ok_or(Problem::Malformed(
+        "an upload was accepted without a Location",
+    ))?;
+    let location =
+        origin::upload_location(response.url(), location).map_err(|refusal| Problem::Refused {
+            pointer: Pointer::Location,
+            refusal,
+        })?;
+    Ok(UploadSession {
+        location,
+        scopes,
+        subject: subject.clone(),
+    })
+}

@@ -1,0 +1,153 @@
+//! The entry point of the pods of a run: reads the plan and the mounted Secrets, runs the copy
+//! engine, leaves a report in the termination message.
+//!
+//! It has no Kubernetes token and knows nothing of the API: files in, exit code and report out.
+
+mod access;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::copy::{self, Clients, Plan, Report};
+
+/// Where the plan is mounted.
+pub const PLAN_DIRECTORY: &str = "/run/transship/plan";
+/// The file in [`PLAN_DIRECTORY`].
+pub const PLAN_FILE: &str = "plan.json";
+/// Where Secrets with credentials are mounted, each in a directory of its own name.
+pub const CREDENTIALS_DIRECTORY: &str = "/run/transship/credentials";
+/// Where Secrets with certificates are mounted, each in a directory of its own name.
+pub const CERTIFICATES_DIRECTORY: &str = "/run/transship/certificates";
+/// Exit code of a worker that did all it could and reports failures; another pod would not do better.
+pub const EXIT_COPIES_FAILED: u8 = 10;
+/// Exit code of a worker that was told to stop before it had finished.
+pub const EXIT_INTERRUPTED: u8 = 11;
+
+/// The files that a worker reads and writes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The plan, a JSON document.
+    pub plan: PathBuf,
+    /// The directory with one directory per Secret with credentials.
+    pub credentials: PathBuf,
+    /// The directory with one directory per Secret with certificates.
+    pub certificates: PathBuf,
+    /// Where the report goes.
+    pub termination_log: PathBuf,
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is in place.
+    Succeeded,
+    /// Some copies failed; the report says which.
+    CopiesFailed,
+    /// It was told to stop.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The exit code of the process.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Succeeded => 0,
+            Self::CopiesFailed => EXIT_COPIES_FAILED,
+            Self::Interrupted => EXIT_INTERRUPTED,
+        }
+    }
+}
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("cannot access {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The plan is not one.
+    #[error("malformed plan")]
+    Plan(#[source] serde_json::Error),
+    /// The plan was written by another version of the controller.
+    #[error("the plan has version {0}, this worker reads version {expected}", expected = Plan::VERSION)]
+    PlanVersion(u32),
+    /// A Secret has content that is not what it should be.
+    #[error(transparent)]
+    Access(#[from] access::AccessError),
+    /// The report cannot be written as JSON.
+    #[error("cannot write the report")]
+    Report(#[source] serde_json::Error),
+}
+
+/// Carries out the plan until it is done or `cancel` is triggered.
+pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcome, Error> {
+    let plan = read_plan(&options.plan).await?;
+    let catalog = access::load(&plan, &options.credentials, &options.certificates).await?;
+    let clients = Clients::new(catalog);
+    tracing::info!(images = plan.images.len(), "copying");
+    let report = tokio::select! {
+        report = copy::execute(&plan, &clients) => report,
+        () = cancel.cancelled() => {
+            tracing::warn!("told to stop; what is missing is copied by the next run");
+            return Ok(Outcome::Interrupted);
+        }
+    };
+    log_summary(&report).await;
+    let message = report.to_termination_message().map_err(Error::Report)?;
+    tokio::fs::write(&options.termination_log, message)
+        .await
+        .map_err(file_error(&options.termination_log))?;
+    Ok(if report.failures.is_empty() {
+        Outcome::Succeeded
+    } else {
+        Outcome::CopiesFailed
+    })
+}
+
+async fn read_plan(path: &Path) -> Result<Plan, Error> {
+    let bytes = tokio::fs::read(path).await.map_err(file_error(path))?;
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(Error::Plan)?;
+    if plan.version == Plan::VERSION {
+        Ok(plan)
+    } else {
+        Err(Error::PlanVersion(plan.version))
+    }
+}
+
+fn file_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |source| Error::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+async fn log_summary(report: &Report) {
+    tracing::info!(
+        images_copied = report.images_copied,
+        failures = report.failures.len(),
+        bytes = report.bytes,
+        blobs_copied = report.blobs_copied,
+        blobs_mounted = report.blobs_mounted,
+        blobs_skipped = report.blobs_skipped,
+        peak_resident_bytes = peak_resident_bytes().await,
+        "run finished"
+    );
+}
+
+/// The most memory this process has had resident, as the kernel counted it (`VmHWM`).
+async fn peak_resident_bytes() -> Option<u64> {
+    let status = tokio::fs::read_to_string("/proc/self/status").await.ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
