@@ -25,7 +25,7 @@ pub(super) struct Arguments {
         long,
         value_name = "POLICY",
         value_enum,
-        default_value = "if-not-present"
+        default_value = "IfNotPresent"
     )]
     worker_image_pull_policy: PullPolicy,
 
@@ -62,7 +62,7 @@ pub(super) struct Arguments {
 enum PullPolicy {
     #[value(name = "Always")]
     Always,
-    #[value(name = "IfNotPresent", alias = "if-not-present")]
+    #[value(name = "IfNotPresent")]
     IfNotPresent,
     #[value(name = "Never")]
     Never,

@@ -123,7 +123,7 @@ fn next_record(
             .and_then(|record| record.acquire_time.clone())
             .or(Some(MicroTime(now))),
         renew_time: Some(MicroTime(now)),
-        lease_transitions: Some(if is_ours {
+        lease_transitions: Some(if is_ours || before.is_none() {
             transitions
         } else {
             transitions.saturating_add(1)

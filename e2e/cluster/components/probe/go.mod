@@ -1,0 +1,3 @@
+module transship.dev/e2e/probe
+
+go 1.26
