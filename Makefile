@@ -47,6 +47,7 @@ kubectl: ## run kubectl against the local cluster (ARGS="get imir -A")
 .PHONY: definitions
 definitions: ## write the resource definitions to crds/ and to the chart
 	@cargo run --quiet -- crds --directory crds
+	cp crds/*.yaml charts/transship/files/crds/
 
 .PHONY: packages
 packages: ## install the Debian packages that building and testing need

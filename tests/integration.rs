@@ -1,1 +1,14 @@
+//! Integration tests: the library against real registries and against servers that misbehave.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what tests share fails like a test: by panicking"
+)]
+
+mod cli;
+mod copy;
+mod definitions;
+mod registry;
+mod support;

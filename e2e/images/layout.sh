@@ -3,7 +3,7 @@
 # OCI, and Docker's schema 2. Sourced, for bash with `set -e` and `inherit_errexit`. Needs jq.
 #
 # The same files give the same bytes: entries are sorted, owned by root, and dated SOURCE_DATE_EPOCH.
-# What a function makes it prints as JSON: a layer with its `diffId`, anything else as a descriptor.
+# Functions that add something print its descriptor.
 
 declare -A media_types=(
   [oci.layer]=application/vnd.oci.image.layer.v1.tar+gzip

@@ -79,6 +79,7 @@ pub(super) async fn expect_success(
             match status {
                 StatusCode::FORBIDDEN => Problem::Denied { code },
                 StatusCode::NOT_FOUND => Problem::NotFound { code },
+                StatusCode::METHOD_NOT_ALLOWED => Problem::ReadOnly { code },
                 _ => Problem::Rejected { status, code },
             }
         }

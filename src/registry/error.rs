@@ -31,7 +31,7 @@ pub enum ErrorKind {
     TlsUntrusted,
     /// The registry refused the credentials, or wants some and there are none.
     Unauthorized,
-    /// The credentials are good but give no right to do this.
+    /// The credentials are good but give no right to do this, or nobody has it.
     Denied,
     /// The registry has no such manifest, blob or repository.
     NotFound,
@@ -128,6 +128,11 @@ pub(super) enum Problem {
         in_parentheses(*.code)
     )]
     Denied { code: Option<&'static str> },
+    #[error(
+        "the registry answered 405{}; it takes no pushes, like a pull-through cache or a registry in maintenance",
+        in_parentheses(*.code)
+    )]
+    ReadOnly { code: Option<&'static str> },
     #[error("the registry answered 404{}", in_parentheses(*.code))]
     NotFound { code: Option<&'static str> },
     #[error("the registry answered 429, too many requests{}", after(*.retry_after))]
@@ -215,6 +220,7 @@ impl Problem {
             | Self::Certificate(_)
             | Self::Unauthorized { .. }
             | Self::Denied { .. }
+            | Self::ReadOnly { .. }
             | Self::NotFound { .. }
             | Self::Rejected { .. }
             | Self::Refused { .. }
@@ -229,7 +235,7 @@ impl Problem {
             Self::Transport(_) | Self::Unavailable { .. } => ErrorKind::Unreachable,
             Self::Certificate(_) => ErrorKind::TlsUntrusted,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
-            Self::Denied { .. } => ErrorKind::Denied,
+            Self::Denied { .. } | Self::ReadOnly { .. } => ErrorKind::Denied,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::RateLimited { retry_after } => ErrorKind::RateLimited {
                 retry_after: *retry_after,

@@ -15,7 +15,8 @@ use super::error::{Pointer, Problem};
 use super::http::Side;
 use super::origin::{self, MAX_REDIRECTS, Refusal};
 
-/// A request that can be sent again: its body is in memory.
+/// A request that can be sent again: its body is in memory, and a second execution does no harm.
+/// A `POST` that opened an upload unnoticed leaves a session, which the registry ends by itself.
 pub(super) struct Request {
     pub(super) method: Method,
     /// An absolute path with query, or a URL at the registry's origin.

@@ -114,7 +114,10 @@ fn classify_cause(error: &(dyn StdError + 'static)) -> Option<Problem> {
 fn classify_tls(error: &rustls::Error) -> Problem {
     let failure = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+            // A bad signature is an authority of the same name with another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsFailure::UnknownIssuer
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 TlsFailure::Expired
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
-use reqwest::{Certificate, ClientBuilder, Identity, Request, Response, redirect};
+use reqwest::{Certificate, ClientBuilder, Identity, Request, Response, StatusCode, redirect};
 use rustls::crypto::CryptoProvider;
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
@@ -98,13 +98,13 @@ impl Transport {
             .map_err(|error| classify(&error))
     }
 
-    /// Whether anything answers HTTP at `base`, which decides nothing else.
-    pub(super) async fn probe(&self, base: &Url) -> Result<(), Problem> {
+    /// The status with which anything answers HTTP at `base`.
+    pub(super) async fn probe(&self, base: &Url) -> Result<StatusCode, Problem> {
         let mut url = base.clone();
         url.set_path("/v2/");
         self.send(Side::Registry, Request::new(reqwest::Method::GET, url))
             .await
-            .map(drop)
+            .map(|response| response.status())
     }
 
     /// The next piece of a body, or [`None`] at its end. Waits as long as pieces keep coming.

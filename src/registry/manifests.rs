@@ -223,7 +223,7 @@ fn read_request(
         target(repository, reference),
         Scopes::pull(repository),
     );
-    // One line each: the list form is beyond some registries.
+    // One line each, as Docker sends them.
     for media_type in MediaType::ACCEPTED_MANIFESTS {
         request
             .headers

@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn standstill_is_the_receivers_only_when_the_source_is_ready() {
-        let (idle, commit) = (Duration::from_secs(60), Duration::from_secs(300));
+        let (idle, commit) = (Duration::from_mins(1), Duration::from_mins(5));
         let meter = Arc::new(Meter::<&'static str>::new(3));
         let started = tokio::time::Instant::now();
         meter.stalled(idle, commit).await;

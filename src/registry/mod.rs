@@ -27,6 +27,7 @@ mod upload;
 use std::fmt;
 use std::sync::Arc;
 
+use reqwest::StatusCode;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -115,14 +116,17 @@ impl Client {
             .base
             .get_or_try_init(|| async {
                 let with_tls = origin_of(&self.inner.registry, "https")?;
-                match self.inner.transport.probe(&with_tls).await {
-                    Ok(()) => Ok(with_tls),
-                    Err(Problem::Transport(failure)) if failure.may_be_plain_http() => {
-                        let plain = origin_of(&self.inner.registry, "http")?;
-                        self.inner.transport.probe(&plain).await?;
-                        Ok(plain)
-                    }
-                    Err(problem) => Err(problem),
+                let Err(problem) = self.inner.transport.probe(&with_tls).await else {
+                    return Ok(with_tls);
+                };
+                if !matches!(&problem, Problem::Transport(failure) if failure.may_be_plain_http()) {
+                    return Err(problem);
+                }
+                let plain = origin_of(&self.inner.registry, "http")?;
+                match self.inner.transport.probe(&plain).await? {
+                    // What servers say to plain HTTP on a TLS port; the handshake failed by chance.
+                    StatusCode::BAD_REQUEST => Err(problem),
+                    _ => Ok(plain),
                 }
             })
             .await

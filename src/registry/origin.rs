@@ -1,7 +1,7 @@
 //! The one place that judges URLs which a registry chose: token realm, redirect, upload location.
 //!
 //! Pure: it knows URLs and nothing of credentials or connections. The callers attach credentials
-//! only to what is allowed here. The reasons for the rules are in docs/adr/registry-origins.md.
+//! only to what is allowed here. The reasons for the rules are in docs/adr/0007-registry-origins.md.
 
 use url::{Host, Url};
 

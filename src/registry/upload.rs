@@ -152,6 +152,7 @@ impl Client {
             Err(
                 Problem::Unauthorized { .. }
                 | Problem::Denied { .. }
+                | Problem::ReadOnly { .. }
                 | Problem::NotFound { .. }
                 | Problem::Rejected { .. }
                 | Problem::Unavailable { .. },

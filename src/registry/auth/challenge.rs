@@ -83,12 +83,12 @@ mod tests {
         Challenge::choose(&headers, has_credentials)
     }
 
-    fn bearer(realm: &str) -> Option<Challenge> {
-        Some(Challenge::Bearer(Bearer {
+    fn bearer(realm: &str) -> Challenge {
+        Challenge::Bearer(Bearer {
             realm: realm.to_owned(),
             service: None,
             scope: None,
-        }))
+        })
     }
 
     #[test]
@@ -112,16 +112,11 @@ mod tests {
     #[case::basic_first(&[r#"Basic realm="r""#, r#"Bearer realm="t""#])]
     #[case::one_line(&[r#"Basic realm="r", Bearer realm="t""#])]
     #[case::unknown_first(&[r#"Negotiate, Bearer realm="t""#])]
-    #[case::broken_line_first(&["\u{1}", r#"Bearer realm="t""#])]
+    #[case::broken_line_first(&["Basic realm=\"open", r#"Bearer realm="t""#])]
     #[case::token_of_another_scheme(&["Negotiate YII=", r#"Bearer realm="t""#])]
     #[case::bearer_without_realm(&["Bearer service=x", r#"Bearer realm="t""#])]
     fn bearer_wins(#[case] lines: &[&'static str]) {
-        let lines: Vec<_> = lines
-            .iter()
-            .copied()
-            .filter(|line| !line.starts_with('\u{1}'))
-            .collect();
-        assert_eq!(choose(&lines, true), bearer("t"));
+        assert_eq!(choose(lines, true), Some(bearer("t")));
     }
 
     #[test]

@@ -103,12 +103,7 @@ impl Authenticator {
         scopes: &Scopes,
         sent: &Authorization,
     ) -> Result<Option<String>, Problem> {
-        let unauthorized = Problem::Unauthorized {
-            had_credentials: self.basic.is_some(),
-        };
-        if let Authorization::Bearer(token) = sent {
-            self.tokens.forget(scopes, token).await;
-        }
+        self.refused(scopes, sent).await;
         let challenge = Challenge::choose(headers, self.basic.is_some());
         let (method, scope) = match (challenge, &self.basic) {
             (Some(Challenge::Bearer(bearer)), basic) => {
@@ -126,7 +121,7 @@ impl Authenticator {
             (Some(Challenge::Basic), Some(basic)) if !matches!(sent, Authorization::Basic(_)) => {
                 (Method::Basic(basic.clone()), None)
             }
-            _ => return Err(unauthorized),
+            _ => return Err(self.unauthorized()),
         };
         *self.method.lock().unwrap_or_else(PoisonError::into_inner) = Some(method);
         Ok(scope.filter(|_| matches!(sent, Authorization::Bearer(_))))
@@ -139,7 +134,7 @@ impl Authenticator {
         }
     }
 
-    /// Drops a token that was refused where the request cannot be sent again.
+    /// Drops a token that was refused.
     pub(super) async fn refused(&self, scopes: &Scopes, sent: &Authorization) {
         if let Authorization::Bearer(token) = sent {
             self.tokens.forget(scopes, token).await;

@@ -124,6 +124,7 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
+// The cluster's own version of the Kubernetes libraries, instead of one more to fetch.
 replace (
 	k8s.io/api => k8s.io/api v0.34.4
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.34.4

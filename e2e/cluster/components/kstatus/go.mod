@@ -28,6 +28,7 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.0 // indirect
 )
 
+// The cluster's own version of the Kubernetes libraries, instead of one more to fetch.
 replace (
 	k8s.io/api => k8s.io/api v0.34.4
 	k8s.io/apimachinery => k8s.io/apimachinery v0.34.4

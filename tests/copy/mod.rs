@@ -1,0 +1,3 @@
+//! The copy engine between real registries.
+
+mod images;

@@ -1,0 +1,10 @@
+//! The registry client: what it does with a real registry, and what others cannot make it do.
+
+mod attempts;
+mod content;
+mod origins;
+mod real;
+mod secrets;
+mod tls;
+mod tokens;
+mod uploads;
