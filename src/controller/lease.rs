@@ -316,7 +316,7 @@ mod tests {
         }
     }
 
-    const NEVER: Duration = Duration::from_secs(3600);
+    const NEVER: Duration = Duration::from_hours(1);
 
     #[test]
     fn a_free_lease_may_be_taken_at_once() {

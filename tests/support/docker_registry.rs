@@ -25,7 +25,7 @@ pub(crate) struct Settings<'a> {
     /// Want client certificates from this authority (PEM).
     pub(crate) client_authority: Option<&'a str>,
     /// Take no pushes.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// Want this user and password.
     pub(crate) login: Option<(&'a str, &'a str)>,
 }
@@ -67,19 +67,19 @@ impl DockerRegistry {
     }
 
     /// Changes one byte of a blob on disk.
-    pub fn corrupt(&self, digest: &Digest) {
+    pub(crate) fn corrupt(&self, digest: &Digest) {
         let mut content = std::fs::read(self.blob_file(digest)).unwrap();
-        content[0] ^= 1;
+        *content.first_mut().unwrap() ^= 1;
         self.overwrite(digest, &content);
     }
 
     /// Puts other content in the place of a blob or manifest on disk.
-    pub fn overwrite(&self, digest: &Digest, content: &[u8]) {
+    pub(crate) fn overwrite(&self, digest: &Digest, content: &[u8]) {
         std::fs::write(self.blob_file(digest), content).unwrap();
     }
 
     /// Removes a blob from disk, as a disk or a hasty garbage collection does.
-    pub fn lose(&self, digest: &Digest) {
+    pub(crate) fn lose(&self, digest: &Digest) {
         std::fs::remove_file(self.blob_file(digest)).unwrap();
     }
 
@@ -88,7 +88,7 @@ impl DockerRegistry {
         self.directory
             .path()
             .join("storage/docker/registry/v2/blobs/sha256")
-            .join(&hex[..2])
+            .join(hex.get(..2).unwrap())
             .join(hex)
             .join("data")
     }

@@ -358,7 +358,7 @@ mod tests {
             generation: Some(2),
             requested_at: Some("then"),
             trigger,
-            interval: Duration::from_secs(3600),
+            interval: Duration::from_hours(1),
             jitter: 0.5,
             now: time(second),
         };

@@ -149,10 +149,10 @@ mod tests {
 
     #[test]
     fn an_idle_mirror_waits_for_its_interval() {
-        assert_eq!(step(|_| {}, None), Step::Wait(Duration::from_secs(60)));
+        assert_eq!(step(|_| {}, None), Step::Wait(Duration::from_mins(1)));
         assert_eq!(
             step(|_| {}, Some(("old", 3, true))),
-            Step::Wait(Duration::from_secs(60))
+            Step::Wait(Duration::from_mins(1))
         );
         assert_eq!(
             step(
@@ -209,7 +209,7 @@ mod tests {
             };
             assert_eq!(
                 step(handled, None),
-                Step::Wait(Duration::from_secs(60)),
+                Step::Wait(Duration::from_mins(1)),
                 "{key}"
             );
         }
@@ -219,7 +219,7 @@ mod tests {
     fn removing_the_annotation_requests_nothing() {
         let handled =
             |mirror: &mut Value| mirror["status"]["lastHandledReconcileAt"] = json!("before");
-        assert_eq!(step(handled, None), Step::Wait(Duration::from_secs(60)));
+        assert_eq!(step(handled, None), Step::Wait(Duration::from_mins(1)));
     }
 
     #[test]

@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    fn spec(sources: &[&str], destinations: serde_json::Value) -> ImageMirrorSpec {
+    fn spec(sources: &[&str], destinations: &serde_json::Value) -> ImageMirrorSpec {
         let sources: Vec<_> = sources
             .iter()
             .map(|image| json!({"image": image}))
@@ -184,7 +184,7 @@ mod tests {
     fn every_image_goes_to_every_destination() {
         let wanted = Wanted::new(&spec(
             &["alpine:3", "ghcr.io/a/b:1"],
-            json!([{"prefix": "one.test", "secretRef": {"name": "push"}}, {"prefix": "two.test/m", "insecure": true}]),
+            &json!([{"prefix": "one.test", "secretRef": {"name": "push"}}, {"prefix": "two.test/m", "insecure": true}]),
         ))
         .unwrap();
         let references: Vec<_> = wanted
@@ -206,7 +206,7 @@ mod tests {
                 "two.test/m/ghcr.io/a/b:1",
             ]
         );
-        assert_eq!(wanted.interval, Duration::from_secs(3600));
+        assert_eq!(wanted.interval, Duration::from_hours(1));
         let [one, two] = &wanted.images[0].destinations[..] else {
             panic!("two destinations")
         };
@@ -216,16 +216,16 @@ mod tests {
 
     #[rstest]
     #[case::same_image(
-        spec(&["alpine:3", "docker.io/library/alpine:3"], json!([{"prefix": "one.test"}])),
+        spec(&["alpine:3", "docker.io/library/alpine:3"], &json!([{"prefix": "one.test"}])),
         "spec.sources[0].image and spec.sources[1].image are the same image docker.io/library/alpine:3")]
     #[case::collision(
-        spec(&["alpine:3", "quay.io/x/alpine:3"], json!([{"prefix": "one.test", "path": "alpine"}])),
+        spec(&["alpine:3", "quay.io/x/alpine:3"], &json!([{"prefix": "one.test", "path": "alpine"}])),
         "spec.destinations: docker.io/library/alpine:3 and quay.io/x/alpine:3 would both be stored as one.test/alpine:3; use {registry}, {repository} and {tag} to keep them apart")]
     #[case::address(
-        spec(&["[::1]:5000/a:1"], json!([{"prefix": "one.test"}])),
+        spec(&["[::1]:5000/a:1"], &json!([{"prefix": "one.test"}])),
         "spec.destinations[0]: {registry} cannot stand for an IPv6 address; write a fixed path instead (for source [::1]:5000/a:1)")]
     #[case::image(
-        spec(&["ghcr.io/A/b"], json!([{"prefix": "one.test"}])),
+        spec(&["ghcr.io/A/b"], &json!([{"prefix": "one.test"}])),
         "spec.sources[0].image: malformed repository: expected lower-case letters, digits and single separators . _ - in components joined by /")]
     fn what_admission_cannot_say_is_refused(#[case] spec: ImageMirrorSpec, #[case] expected: &str) {
         assert_eq!(Wanted::new(&spec).unwrap_err().to_string(), expected);
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn hostile_durations_are_refused() {
         for text in ["", "1", "-1h", "999999999999999999999h", "1d2"] {
-            let mut spec = spec(&["alpine:3"], json!([{"prefix": "one.test"}]));
+            let mut spec = spec(&["alpine:3"], &json!([{"prefix": "one.test"}]));
             spec.timeout = text.to_owned();
             assert_eq!(
                 Wanted::new(&spec).unwrap_err(),
