@@ -15,6 +15,7 @@ fetch_packages() {
   # way; none of the machine's hooks, which are about its own lists.
   cat >"$state/apt.conf" <<CONF
 #clear APT::Update;
+APT::Update::Error-Mode "any";
 APT::Architecture "$architecture";
 APT::Architectures "$architecture";
 APT::Sandbox::User "root";

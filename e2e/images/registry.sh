@@ -41,11 +41,3 @@ push_descriptor() {
   done < <(jq --raw-output '.config.digest // empty, .layers[]?.digest' "$document")
   http --request PUT --header "Content-Type: $media_type" --data-binary "@$document" "$repository/manifests/$reference"
 }
-
-# push_image LAYOUT NAME REGISTRY REPOSITORY TAG: the image that the layout has under NAME.
-push_image() {
-  local layout=$1 name=$2 registry=$3 repository=$4 tag=$5 descriptor
-  descriptor=$(jq --compact-output --arg name "$name" \
-    '.manifests[] | select(.annotations["org.opencontainers.image.ref.name"] == $name)' "$layout/index.json")
-  push_descriptor "$layout" "$descriptor" "http://$registry/v2/$repository" "$tag"
-}

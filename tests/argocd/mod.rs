@@ -48,7 +48,7 @@ fn health(object: &Value) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn object(observed_generation: i64, conditions: Value) -> Value {
+fn object(observed_generation: i64, conditions: &Value) -> Value {
     json!({
         "kind": "ImageMirror", "metadata": {"generation": 2}, "spec": {"suspend": false},
         "status": {"observedGeneration": observed_generation, "conditions": conditions},
@@ -60,16 +60,16 @@ fn object(observed_generation: i64, conditions: Value) -> Value {
     json!({"kind": "ImageMirror", "metadata": {"generation": 1}, "spec": {}, "status": {"observedGeneration": -1}}),
     "Progressing: Waiting for the controller")]
 #[case::old_generation(
-    object(1, json!([condition("Ready", "True")])), "Progressing: Controller has not seen the newest spec yet")]
-#[case::ready(object(2, json!([condition("Ready", "True")])), "Healthy: Ready is True")]
+    object(1, &json!([condition("Ready", "True")])), "Progressing: Controller has not seen the newest spec yet")]
+#[case::ready(object(2, &json!([condition("Ready", "True")])), "Healthy: Ready is True")]
 #[case::copying(
-    object(2, json!([condition("Ready", "Unknown"), condition("Reconciling", "True")])),
+    object(2, &json!([condition("Ready", "Unknown"), condition("Reconciling", "True")])),
     "Progressing: Reconciling is True")]
 #[case::retrying(
-    object(2, json!([condition("Ready", "False"), condition("Reconciling", "True")])),
+    object(2, &json!([condition("Ready", "False"), condition("Reconciling", "True")])),
     "Progressing: Reconciling is True")]
 #[case::stalled(
-    object(2, json!([condition("Ready", "False"), condition("Stalled", "True")])),
+    object(2, &json!([condition("Ready", "False"), condition("Stalled", "True")])),
     "Degraded: Because: Stalled is True")]
 #[case::suspended(
     json!({"kind": "ImageMirror", "metadata": {"generation": 2}, "spec": {"suspend": true}}),

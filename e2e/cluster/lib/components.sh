@@ -47,13 +47,18 @@ component_build() (
   mv -T "$new" "$path"
 )
 
-# component_compile NAME DIRECTORY: by the component's build.conf.
+# component_settings NAME: sets what build.conf may set; a caller makes these variables local.
+component_settings() {
+  title=$1 takes='' packages=. binary='' cgo=0 tags='' ldflags='' commands=()
+  # shellcheck source=/dev/null
+  source "$COMPONENTS/$1/build.conf"
+}
+
+# component_compile NAME DIRECTORY
 component_compile() {
   local name=$1 directory=$2
-  local title takes packages binary='' cgo=0 tags='' ldflags=''
-  local -a links=()
-  # shellcheck source=/dev/null
-  source "$COMPONENTS/$name/build.conf"
+  local title takes packages binary cgo tags ldflags commands
+  component_settings "$name"
   say "building $title (about $takes on 2 cores, once per machine)"
   env --chdir="$COMPONENTS/$name" GOWORK=off GOFLAGS=-mod=readonly CGO_ENABLED="$cgo" \
     go build "${BUILD_FLAGS[@]}" -tags "$tags" -ldflags "$LINK_FLAGS ${ldflags//$'\n'/ }" \
@@ -62,34 +67,34 @@ component_compile() {
     die "cannot build $title"
   }
   rm "$directory/build.log"
-  local link
-  for link in "${links[@]}"; do
-    ln -s "$binary" "$directory/$link"
-  done
 }
 
+# components_build [NAME...]: all, if none is named.
 components_build() {
   local name
-  for name in "${@:-}"; do
-    [[ -n $name ]] || continue
-    [[ -d $COMPONENTS/$name ]] || die "there is no component $name"
-  done
+  command -v go >/dev/null || die "building needs Go, as go.mod in $COMPONENTS asks for"
   if (($# == 0)); then
+    local -a names
     mapfile -t names < <(component_names)
     set -- "${names[@]}"
   fi
   for name; do
+    [[ -d $COMPONENTS/$name ]] || die "there is no component $name"
     component_build "$name"
   done
 }
 
-# components_link DIRECTORY: makes the programs of all components callable from DIRECTORY.
+# components_link: all programs into $LIBEXEC, and those that people call into $BIN.
 components_link() {
-  local directory=$1 name program
-  mkdir -p "$directory"
+  local name path program
+  local title takes packages binary cgo tags ldflags commands
+  mkdir -p "$LIBEXEC" "$BIN"
   for name in $(component_names); do
-    for program in "$(component_path "$name")"/*; do
-      ln -sfn "$program" "$directory/"
+    path=$(component_path "$name")
+    ln -sfn "$path"/* "$LIBEXEC/"
+    component_settings "$name"
+    for program in "${commands[@]}"; do
+      ln -sfn "$path/${binary:-$program}" "$BIN/$program"
     done
   done
 }

@@ -18,7 +18,7 @@ control_plane_identities() {
 }
 
 etcd_start() {
-  daemon_start etcd --net="$NETNS" -- "$BIN/kube" etcd \
+  daemon_start etcd --net="$NETNS" -- "$LIBEXEC/kube" etcd \
     --data-dir "$STATE/etcd" \
     --unsafe-no-fsync \
     --listen-client-urls http://127.0.0.1:2379 \
@@ -30,7 +30,7 @@ etcd_start() {
 
 # A pod leaves a dead node after 5 s of it being unreachable, instead of 5 minutes.
 apiserver_start() {
-  daemon_start kube-apiserver --net="$NETNS" -- "$BIN/kube" kube-apiserver \
+  daemon_start kube-apiserver --net="$NETNS" -- "$LIBEXEC/kube" kube-apiserver \
     --etcd-servers http://127.0.0.1:2379 \
     --advertise-address "$CONTROL_PLANE" \
     --tls-cert-file "$PKI/kube-apiserver.crt" \
@@ -53,7 +53,7 @@ apiserver_start() {
 
 # A silent node is given up after 12 s, instead of 50.
 controllers_start() {
-  daemon_start kube-controller-manager --net="$NETNS" -- "$BIN/kube" kube-controller-manager \
+  daemon_start kube-controller-manager --net="$NETNS" -- "$LIBEXEC/kube" kube-controller-manager \
     --kubeconfig "$KUBECONFIGS/kube-controller-manager" \
     --use-service-account-credentials \
     --service-account-private-key-file "$PKI/service-accounts.key" \
@@ -64,7 +64,7 @@ controllers_start() {
     --leader-elect=false \
     --node-monitor-period 2s \
     --node-monitor-grace-period 12s
-  daemon_start kube-scheduler --net="$NETNS" -- "$BIN/kube" kube-scheduler \
+  daemon_start kube-scheduler --net="$NETNS" -- "$LIBEXEC/kube" kube-scheduler \
     --kubeconfig "$KUBECONFIGS/kube-scheduler" \
     --leader-elect=false
 }
@@ -93,7 +93,7 @@ dns_start() {
     }
 }
 EOF
-  daemon_start coredns --net="$NETNS" -- "$BIN/coredns" -conf "$STATE/Corefile"
+  daemon_start coredns --net="$NETNS" -- "$LIBEXEC/coredns" -conf "$STATE/Corefile"
 }
 
 # apiserver_get PATH: as the administrator.

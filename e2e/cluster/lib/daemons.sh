@@ -30,7 +30,7 @@ daemon_start() {
   ! daemon_runs "$name" || return 0
   mkdir -p "$RUN/processes" "$LOGS"
   rm -f "$(daemon_record "$name")"
-  setsid --fork env -i PATH="$BIN:/usr/sbin:/usr/bin:/sbin:/bin" HOME="$STATE" \
+  setsid --fork env -i PATH="$LIBEXEC:/usr/sbin:/usr/bin:/sbin:/bin" HOME="$STATE" \
     nsenter "${namespaces[@]}" -- "$CLUSTER_DIR/lib/become" "$(daemon_record "$name")" "$@" \
     </dev/null >>"${DAEMON_STDOUT:-$LOGS/$name.log}" 2>>"$LOGS/$name.log"
   wait_until 10 "process of $name" "$LOGS/$name.log" test -e "$(daemon_record "$name")"

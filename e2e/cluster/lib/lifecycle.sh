@@ -61,7 +61,7 @@ cluster_up() {
   chmod 0700 "$PKI" "$KUBECONFIGS"
   write "$STATE/nodes" 0644 <<<"$count"
   write "$RESOLV_CONF" 0644 <<<"nameserver $CONTROL_PLANE"
-  components_link "$BIN"
+  components_link
   control_plane_identities
   registries_identities
 
@@ -145,6 +145,7 @@ cluster_node_start() {
 
 cluster_status() {
   local name
+  cluster_require_root
   printf '%-12s %s\n' cluster "$ID" state "$STATE" sockets "$RUN"
   if ! is_namespace "$NETNS"; then
     printf '%-12s not running\n' ''

@@ -14,7 +14,9 @@ RUN=/run/$ID
 NETNS=$RUN/ns/net
 COMPONENT_CACHE=${TRANSSHIP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/transship}/components
 
+# For people, and for the cluster itself.
 BIN=$STATE/bin
+LIBEXEC=$STATE/libexec
 LOGS=$STATE/logs
 PKI=$STATE/pki
 KUBECONFIGS=$STATE/kubeconfigs

@@ -30,14 +30,14 @@ node_containerd_start() {
   local -a namespaces
   mapfile -t namespaces < <(node_namespaces "$node")
   daemon_start "$node-containerd" "${namespaces[@]}" -- \
-    "$BIN/containerd" --config "$STATE/$node/containerd.toml"
+    "$LIBEXEC/containerd" --config "$STATE/$node/containerd.toml"
 }
 
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc could not lower the score of a sandbox.
 # The plugins that are off have sockets or folders that all clusters would share.
 containerd_configure() {
   local node=$1 directory=$STATE/$1 runc
-  runc=$(realpath "$BIN/runc")
+  runc=$(realpath "$LIBEXEC/runc")
   mkdir -p "$directory/cni"
   registries_trust "$directory/registries"
   write "$directory/cni/10-bridge.conflist" 0644 <<EOF
@@ -66,7 +66,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.traci
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["$BIN"]
+    bin_dirs = ["$LIBEXEC"]
     conf_dir = "$directory/cni"
   [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
@@ -99,6 +99,7 @@ failSwapOn: false
 featureGates: {ImageVolume: true}
 nodeLeaseDurationSeconds: 8
 nodeStatusUpdateFrequency: 2s
+registryPullQPS: 0
 resolvConf: $directory/resolv.conf
 volumePluginDir: $directory/volume-plugins
 # The disk belongs to the machine: its being full is no reason to evict pods or delete images.
@@ -118,7 +119,7 @@ node_start() {
   daemon_runs "$node-kubelet" || kubelet_configure "$node"
   daemon_start "$node-kubelet" "${namespaces[@]}" -- \
     unshare --mount --propagation unchanged -- \
-    "$CLUSTER_DIR/lib/keep-sysctls" "$BIN/kube" kubelet \
+    "$CLUSTER_DIR/lib/keep-sysctls" "$LIBEXEC/kube" kubelet \
     --config "$STATE/$node/kubelet.yaml" \
     --kubeconfig "$KUBECONFIGS/$node" \
     --cert-dir "$STATE/$node/pki" \
@@ -126,7 +127,7 @@ node_start() {
     --hostname-override "$node" \
     --node-ip "$LAN.${node#node}"
   # The limits of connection tracking belong to the machine.
-  daemon_start "$node-kube-proxy" "${namespaces[@]}" -- "$BIN/kube" kube-proxy \
+  daemon_start "$node-kube-proxy" "${namespaces[@]}" -- "$LIBEXEC/kube" kube-proxy \
     --kubeconfig "$KUBECONFIGS/kube-proxy" \
     --hostname-override "$node" \
     --proxy-mode iptables \
@@ -138,7 +139,7 @@ node_start() {
 
 # node_has_image NODE: imports the probe image unless it is there.
 node_has_image() {
-  local -a ctr=("$BIN/ctr" --address "$(node_socket "$1")" --timeout 10s --namespace k8s.io)
+  local -a ctr=("$LIBEXEC/ctr" --address "$(node_socket "$1")" --timeout 10s --namespace k8s.io)
   [[ -S $(node_socket "$1") ]] || return 1
   "${ctr[@]}" images list --quiet | grep -qxF "$PROBE_IMAGE" ||
     "${ctr[@]}" images import "$(probe_archive)"
