@@ -10,13 +10,14 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 NODES ?= 1
 ARGS ?=
 CLUSTER := e2e/cluster/cluster
+CACHE := $(or $(value TRANSSHIP_CACHE),$(or $(value XDG_CACHE_HOME),$(HOME)/.cache)/transship)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ready ## show the main job: a real cluster mirrors a real image
+demo: ## show the main job: a real cluster mirrors a real image
 	@e2e/demo
 
 .PHONY: test
@@ -25,20 +26,25 @@ test: ## run every test: check, then e2e; takes down what it started
 	$(MAKE) --no-print-directory e2e
 
 .PHONY: check
-check: packages tools ## run all tests that need no cluster
+check: packages ## run all tests that need no cluster
 	@cargo fmt --check
-	cargo clippy --all-targets --features e2e -- -D warnings
-	cargo test
+	cargo clippy --locked --all-targets --features e2e -- --deny warnings
+	cargo test --locked
 	e2e/scripts-check
-	$(CLUSTER) with-tools tests/chart/check
+	$(CLUSTER) build helm
+	PATH=$$($(CLUSTER) path helm):$$PATH tests/chart/check
 
 .PHONY: e2e
-e2e: ## run the end-to-end tests on a real cluster
-	@e2e/run
+e2e: ## run the end-to-end tests on a real cluster (ARGS="copying" for some of them)
+	@e2e/run $(ARGS)
 
 .PHONY: cluster
-cluster: packages ## start the local cluster and its registries (NODES=2 for a second node)
+cluster: ## start the local cluster and its registries (NODES=2 for a second node)
 	@$(CLUSTER) up --nodes $(NODES)
+
+.PHONY: cluster-test
+cluster-test: ## test the local cluster itself, for those who change it
+	@e2e/cluster/selftest
 
 .PHONY: kubectl
 kubectl: ## run kubectl against the local cluster (ARGS="get imir -A")
@@ -53,10 +59,6 @@ definitions: ## write the resource definitions to crds/ and to the chart
 packages: ## install the Debian packages that building and testing need
 	@$(CLUSTER) packages
 
-.PHONY: tools
-tools: packages ## build the Kubernetes components and tools, once per machine
-	@$(CLUSTER) build
-
 .PHONY: down
 down: ## stop the local cluster and its registries and remove what they stored
 	@$(CLUSTER) down
@@ -64,4 +66,4 @@ down: ## stop the local cluster and its registries and remove what they stored
 .PHONY: clean
 clean: down ## remove build results and caches as well
 	@cargo clean
-	$(CLUSTER) clean
+	rm -rf "$(CACHE)"

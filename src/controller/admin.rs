@@ -10,7 +10,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 
@@ -31,18 +30,15 @@ struct AdminState {
     readiness: Readiness,
 }
 
-/// Serves `/metrics`, `/healthz` and `/readyz` until `cancel` is triggered. The error is an address
-/// that cannot be listened on.
+/// Serves `/metrics`, `/healthz` and `/readyz` as long as the process lives: the probes have to be
+/// answered while the last reconciles end. The error is an address that cannot be listened on.
 pub(crate) async fn serve(
     address: SocketAddr,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    cancel: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    axum::serve(listener, router(metrics, readiness))
-        .with_graceful_shutdown(cancel.cancelled_owned())
-        .await
+    axum::serve(listener, router(metrics, readiness)).await
 }
 
 fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {

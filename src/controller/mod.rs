@@ -87,7 +87,6 @@ pub async fn run(options: Options, cancel: CancellationToken) -> Result<(), Erro
         options.metrics_address,
         Arc::clone(&metrics),
         readiness.clone(),
-        cancel.clone(),
     );
     tokio::select! {
         served = served => served.map_err(Error::Admin),

@@ -36,7 +36,7 @@ component_build() (
   exec {lock}>"$COMPONENT_CACHE/$name.lock"
   if ! flock --nonblock "$lock"; then
     say "another process builds $name: waiting for it"
-    flock "$lock"
+    flock --timeout 3600 "$lock" || die "the other build of $name has not ended within an hour"
   fi
   [[ ! -d $path ]] || exit 0
   # With the lock held, these are the remains of builds that were killed.

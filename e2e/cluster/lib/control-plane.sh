@@ -5,12 +5,14 @@
 control_plane_identities() {
   pki_authority cluster-ca
   pki_key_pair service-accounts
-  pki_issue cluster-ca kube-apiserver /CN=kube-apiserver \
-    "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.$CLUSTER_DOMAIN,IP:$API_SERVICE,IP:$CONTROL_PLANE,IP:127.0.0.1"
+  local name names=IP:$API_SERVICE,IP:$CONTROL_PLANE
+  for name in kubernetes{,.default{,.svc{,.$CLUSTER_DOMAIN}}}; do
+    names+=,DNS:$name
+  done
+  pki_issue cluster-ca kube-apiserver /CN=kube-apiserver "$names"
   # The API server's own certificate as a client of the kubelets.
   pki_issue cluster-ca kubelet-client /O=system:masters/CN=kube-apiserver
   kubeconfig_create admin /O=system:masters/CN=admin
-  local name
   for name in kube-controller-manager kube-scheduler kube-proxy; do
     kubeconfig_create "$name" "/CN=system:$name"
   done
@@ -112,12 +114,14 @@ control_plane_up() {
   daemon_ready 60 kube-apiserver apiserver_get /readyz
   controllers_start
   dns_start
-  apiserver_get /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/transship:coredns >/dev/null ||
+  local role=/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/transship:coredns
+  apiserver_get "$role" >/dev/null ||
     quietly kubectl apply --filename "$CLUSTER_DIR/manifests/coredns.yaml"
 }
 
 # Pods are refused before the service account of their namespace exists.
 control_plane_ready() {
-  daemon_ready 60 kube-controller-manager apiserver_get /api/v1/namespaces/default/serviceaccounts/default
+  daemon_ready 60 kube-controller-manager \
+    apiserver_get /api/v1/namespaces/default/serviceaccounts/default
   daemon_ready 30 coredns in_netns curl --silent --fail --max-time 5 http://127.0.0.1:8181/ready
 }

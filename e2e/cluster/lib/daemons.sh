@@ -16,7 +16,8 @@ daemon_runs() {
 
 # daemon_start NAME NAMESPACE-OPTION... -- COMMAND...: does nothing if it runs. The options are
 # nsenter's; `ip netns exec` would hide the cgroups. The daemon gets none of our variables, and
-# records itself before it becomes the daemon: the record is there even if we are killed.
+# records itself before it becomes the daemon: the record is there even if we are killed. What it
+# prints goes to $DAEMON_STDOUT, if that is set, instead of the log.
 daemon_start() {
   local name=$1
   shift

@@ -44,9 +44,9 @@ cluster_nodes() {
 # nodes_started: the names of all nodes that ever were, also of those that were killed.
 nodes_started() {
   local directory
-  for directory in "$STATE"/node[0-9]*/; do
+  for directory in "$STATE"/node[0-9]/ "$RUN"/node[0-9]/; do
     [[ ! -d $directory ]] || basename "$directory"
-  done
+  done | sort -u
 }
 
 cluster_up() {
@@ -57,6 +57,7 @@ cluster_up() {
   cluster_lock
   count=${count:-$(cluster_nodes)}
 
+  rm -rf --one-file-system "$STATE.old"
   mkdir -p "$STATE" "$RUN" "$LOGS" "$PKI" "$KUBECONFIGS"
   chmod 0700 "$PKI" "$KUBECONFIGS"
   write "$STATE/nodes" 0644 <<<"$count"
@@ -97,7 +98,7 @@ cluster_down() {
   local -a daemons
   cluster_require_root
   cluster_lock
-  if [[ ! -e $STATE && ! -e $RUN && -z $(cgroup_folders "$ID") ]]; then
+  if [[ ! -e $STATE && ! -e $STATE.old && ! -e $RUN && -z $(cgroup_folders "$ID") ]]; then
     say "there is no cluster of this checkout"
     return
   fi
@@ -110,13 +111,16 @@ cluster_down() {
   cgroup_remove "$ID" || die "processes that this cluster did not start are in its cgroups $ID"
   # The CNI library has only this folder for its notes.
   rm -f "/var/lib/cni/results/$ID-"*
-  rm -rf --one-file-system "$RUN" "$STATE"
+  # In one step: half a state would be worse than none.
+  rm -rf --one-file-system "$STATE.old"
+  [[ ! -e $STATE ]] || mv "$STATE" "$STATE.old"
+  rm -rf --one-file-system "$RUN" "$STATE.old"
   rmdir --ignore-fail-on-non-empty /var/lib/cni/results /var/lib/cni "$STATES" 2>/dev/null || true
   say "cluster and registries: gone"
 }
 
 node_require() {
-  [[ -d $STATE/$1 && $1 == node[0-9]* ]] ||
+  [[ -d $STATE/$1 && $1 == node[0-9] ]] ||
     die "there is no node ${1@Q}: one of $(nodes_started | tr '\n' ' ')"
 }
 
@@ -144,7 +148,7 @@ cluster_node_start() {
 }
 
 cluster_status() {
-  local name
+  local name process
   cluster_require_root
   printf '%-12s %s\n' cluster "$ID" state "$STATE" sockets "$RUN"
   if ! is_namespace "$NETNS"; then
@@ -152,7 +156,8 @@ cluster_status() {
     return 1
   fi
   for name in $(daemon_names); do
-    printf '%-28s %s\n' "$name" "$(daemon_pid "$name" || printf 'not running; its log: %s' "$LOGS/$name.log")"
+    process=$(daemon_pid "$name") || process="does not run; its log is $LOGS/$name.log"
+    printf '%-28s %s\n' "$name" "$process"
   done
   kubectl get nodes
 }

@@ -34,7 +34,6 @@ node_containerd_start() {
 }
 
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc could not lower the score of a sandbox.
-# The plugins that are off have sockets or folders that all clusters would share.
 containerd_configure() {
   local node=$1 directory=$STATE/$1 runc
   runc=$(realpath "$LIBEXEC/runc")
@@ -52,7 +51,11 @@ EOF
 version = 3
 root = "$directory/containerd"
 state = "$RUN/$node/containerd"
-disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp"]
+disabled_plugins = [
+  "io.containerd.nri.v1.nri",
+  "io.containerd.internal.v1.tracing",
+  "io.containerd.tracing.processor.v1.otlp",
+]
 [grpc]
   address = "$(node_socket "$node")"
 [ttrpc]
@@ -103,7 +106,11 @@ registryPullQPS: 0
 resolvConf: $directory/resolv.conf
 volumePluginDir: $directory/volume-plugins
 # The disk belongs to the machine: its being full is no reason to evict pods or delete images.
-evictionHard: {memory.available: "0%", nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%"}
+evictionHard:
+  memory.available: "0%"
+  nodefs.available: "0%"
+  nodefs.inodesFree: "0%"
+  imagefs.available: "0%"
 imageGCHighThresholdPercent: 100
 EOF
 }
@@ -141,7 +148,7 @@ node_start() {
 node_has_image() {
   local -a ctr=("$LIBEXEC/ctr" --address "$(node_socket "$1")" --timeout 10s --namespace k8s.io)
   [[ -S $(node_socket "$1") ]] || return 1
-  "${ctr[@]}" images list --quiet | grep -qxF "$PROBE_IMAGE" ||
+  [[ -n $("${ctr[@]}" images list --quiet "name==$PROBE_IMAGE") ]] ||
     "${ctr[@]}" images import "$(probe_archive)"
 }
 
@@ -156,7 +163,8 @@ node_ready() {
 node_reports() {
   local beat
   beat=$(apiserver_get "/api/v1/nodes/$1" | jq --raw-output --exit-status \
-    '.status.conditions[] | select(.type == "Ready" and .status == "True") | .lastHeartbeatTime') || return 1
+    '.status.conditions[] | select(.type == "Ready" and .status == "True").lastHeartbeatTime') ||
+    return 1
   (($(date +%s) - $(date --date "$beat" +%s) < 10))
 }
 

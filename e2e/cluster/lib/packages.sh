@@ -33,6 +33,6 @@ packages_install() {
     fi
     export DEBIAN_FRONTEND=noninteractive
     quietly apt-get update
-    quietly "${install[@]}"
+    quietly "${install[@]}" --option DPkg::Lock::Timeout=300
   )
 }

@@ -38,7 +38,8 @@ registries_identities() {
     openssl rand -hex 16 | tr -d '\n' | write "$SECURE_PASSWORD_FILE" 0600
   [[ -f $directory/htpasswd ]] ||
     htpasswd -niBC 5 "$SECURE_USERNAME" <"$SECURE_PASSWORD_FILE" | write "$directory/htpasswd" 0600
-  write "$STATE/hosts" 0644 <<<"$CONTROL_PLANE ${PLAIN_REGISTRY%:*} ${SECURE_REGISTRY%:*}"
+  [[ -f $STATE/hosts ]] ||
+    write "$STATE/hosts" 0644 <<<"$CONTROL_PLANE ${PLAIN_REGISTRY%:*} ${SECURE_REGISTRY%:*}"
 }
 
 registry_configure() {

@@ -210,18 +210,16 @@ fn conditions(input: &StatusInput<'_>, decision: &Decision, counts: Counts) -> V
 struct WorstFailure<'a> {
     reason: Reason,
     source: &'a str,
-    destination: &'a str,
     text: &'a str,
 }
 
 impl WorstFailure<'_> {
     fn message(&self, counts: Counts) -> String {
         bounded(&format!(
-            "{} of {} failed: {} to {}: {}",
+            "{} of {} failed: {}: {}",
             counts.failed,
             images(counts.desired),
             self.source,
-            self.destination,
             self.text
         ))
     }
@@ -243,7 +241,6 @@ fn worst_failure(all: &[ImageStatus]) -> Option<WorstFailure<'_>> {
                 .and_then(Reason::from_name)
                 .unwrap_or(Reason::RunFailed),
             source: &image.source,
-            destination: &destination.reference,
             text: destination
                 .message
                 .as_deref()
@@ -466,7 +463,7 @@ mod tests {
         );
         assert_eq!(
             status.conditions[0].message,
-            "1 of 2 images failed: docker.io/library/b:1 to one.test/b:1: because"
+            "1 of 2 images failed: docker.io/library/b:1: because"
         );
         assert_eq!(status.images[0].source, "docker.io/library/b:1");
     }

@@ -1,5 +1,5 @@
-// Command kstatus reads one Kubernetes object as JSON and prints its kstatus and the message, parted
-// by a tab. GitOps tools decide by the same library whether an object is ready.
+// Command kstatus reads one Kubernetes object as JSON and prints its kstatus and the message,
+// parted by a tab. GitOps tools decide by the same library whether an object is ready.
 package main
 
 import (
