@@ -1,1 +1,20 @@
+//! End-to-end tests: the operator, installed with its chart, on a real cluster with real registries.
+//!
+//! `make e2e` starts what they need. Nothing is skipped: without the cluster every test fails.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "what tests share fails like a test: by panicking, and says what it saw"
+)]
+
+mod admission;
+mod bad_input;
+mod copying;
+mod drift;
+mod harness;
+mod interruption;
+mod operations;

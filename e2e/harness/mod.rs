@@ -1,0 +1,20 @@
+//! What the end-to-end tests share: the cluster, its registries, and waiting for conditions.
+//!
+//! It reads the world through tools that have nothing to do with the product: kubectl, kstatus and
+//! skopeo.
+
+mod cluster;
+mod image;
+mod mirror;
+mod process;
+mod registry;
+mod tool;
+mod wait;
+
+pub(crate) use cluster::{Cluster, Namespace};
+pub(crate) use image::{BIG_IMAGE, BIG_LAYER_BYTES, push_big_image};
+pub(crate) use mirror::{Mirror, conditions, destination_states};
+pub(crate) use process::{find_process, kill, peak_resident_bytes};
+pub(crate) use registry::{ReadOnlyRegistry, Registry, incomplete_tag};
+pub(crate) use tool::{run, run_with_input, try_run};
+pub(crate) use wait::eventually;

@@ -1,0 +1,246 @@
+//! What operators of the operator look at and do.
+
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Mirror, Namespace, eventually, run, try_run};
+
+fn spec(cluster: &Cluster, namespace: &Namespace) -> Value {
+    json!({
+        "sources": [{"image": format!("{}/library/busybox:1", cluster.plain.host), "insecure": true}],
+        "destinations": [{
+            "prefix": format!("{}/{}", cluster.secure.host, namespace.name), "path": "busybox",
+            "secretRef": {"name": "registry-push"}, "certSecretRef": {"name": "registry-ca"},
+        }],
+    })
+}
+
+#[tokio::test]
+async fn a_suspended_mirror_rests_until_it_is_resumed() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("suspend");
+    let mut suspended = spec(&cluster, &namespace);
+    suspended["suspend"] = json!(true);
+    let mirror = Mirror::apply(&cluster, &namespace, "resting", &suspended);
+    // Another mirror that is created later is done: the first was looked at, and left alone.
+    let mut other = spec(&cluster, &namespace);
+    other["destinations"][0]["path"] = json!("other");
+    Mirror::apply(&cluster, &namespace, "other", &other)
+        .wait_ready()
+        .await;
+    let resting = mirror.get().await;
+    assert_eq!(resting.status.unwrap().observed_generation, Some(-1));
+    assert_eq!(
+        cluster
+            .secure
+            .manifest(&format!("{}/busybox:1", namespace.name)),
+        None
+    );
+
+    namespace.kubectl(&[
+        "patch",
+        "imir",
+        "resting",
+        "--type=merge",
+        "--patch",
+        r#"{"spec":{"suspend":false}}"#,
+    ]);
+    mirror.wait_ready().await;
+}
+
+#[tokio::test]
+async fn a_deleted_mirror_takes_its_jobs_and_plans_along_and_leaves_the_images() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("deletion");
+    let mirror = Mirror::apply(&cluster, &namespace, "deleted", &spec(&cluster, &namespace));
+    mirror.wait_ready().await;
+    assert_eq!(namespace.jobs().len(), 1);
+    namespace.kubectl(&["delete", "imir", "deleted", "--timeout=30s"]);
+    eventually("nothing left", || async {
+        let left = namespace.kubectl(&[
+            "get",
+            "jobs,pods,configmaps",
+            "--selector",
+            "transship.dev/mirror-uid",
+            "--output",
+            "name",
+        ]);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    let kept = cluster
+        .secure
+        .manifest(&format!("{}/busybox:1", namespace.name));
+    assert_eq!(kept, cluster.plain.manifest("library/busybox:1"));
+}
+
+#[tokio::test]
+async fn workers_have_no_token_and_no_rights() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("worker-pod");
+    let mirror = Mirror::apply(&cluster, &namespace, "pods", &spec(&cluster, &namespace));
+    let uid = mirror.wait_ready().await.uid().unwrap();
+    let selector = format!("transship.dev/mirror-uid={uid}");
+    let pods = namespace.kubectl(&["get", "pods", "--selector", &selector, "--output", "json"]);
+    let pods: Value = serde_json::from_str(&pods).unwrap();
+    let pod = &pods["items"][0]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let volumes = pod["volumes"].as_array().unwrap();
+    assert!(
+        volumes
+            .iter()
+            .all(|volume| volume["configMap"].is_object() || volume["secret"].is_object()),
+        "{volumes:?}"
+    );
+    assert_eq!(
+        pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"],
+        true
+    );
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let plan = namespace.kubectl(&[
+        "get",
+        "configmaps",
+        "--selector",
+        &selector,
+        "--output",
+        "json",
+    ]);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["items"][0]["immutable"], true);
+    assert_eq!(
+        plan["items"][0]["metadata"]["ownerReferences"][0]["kind"],
+        "Job"
+    );
+}
+
+#[tokio::test]
+async fn the_operator_tells_its_health_and_its_metrics() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("metrics");
+    Mirror::apply(&cluster, &namespace, "counted", &spec(&cluster, &namespace))
+        .wait_ready()
+        .await;
+    let pods = run(&[
+        "kubectl",
+        "get",
+        "pods",
+        "--namespace",
+        "transship-system",
+        "--selector",
+        "app.kubernetes.io/name=transship",
+        "--output",
+        "jsonpath={.items[*].metadata.name}",
+    ]);
+    let get = |pod: &str, path: &str| {
+        run(&[
+            "kubectl",
+            "get",
+            "--raw",
+            &format!("/api/v1/namespaces/transship-system/pods/{pod}:8080/proxy{path}"),
+        ])
+    };
+    let mut leaders = 0;
+    for pod in pods.split_whitespace() {
+        assert_eq!(get(pod, "/healthz"), "ok");
+        assert_eq!(get(pod, "/readyz"), "ok");
+        let metrics = get(pod, "/metrics");
+        if metrics.contains("transship_leader 1\n") {
+            leaders += 1;
+            assert!(
+                metrics.contains("transship_run_total{outcome=\"success\"}"),
+                "{metrics}"
+            );
+            assert!(
+                metrics.contains("transship_images{state=\"present\"}"),
+                "{metrics}"
+            );
+        }
+        assert!(!metrics.contains(&namespace.name), "names are no labels");
+    }
+    assert_eq!(leaders, 1);
+}
+
+#[tokio::test]
+async fn the_operator_may_read_a_secret_by_name_and_list_none() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("rights");
+    let user = "--as=system:serviceaccount:transship-system:transship";
+    let may = |verb: &str, resource: &str| {
+        let asked = try_run(&[
+            "kubectl",
+            "auth",
+            "can-i",
+            verb,
+            resource,
+            user,
+            "--namespace",
+            &namespace.name,
+        ]);
+        asked.is_ok_and(|answer| answer.trim() == "yes")
+    };
+    assert!(
+        may("get", "secrets")
+            && may("create", "jobs.batch")
+            && may("patch", "imagemirrors.transship.dev/status")
+    );
+    for (verb, resource) in [
+        ("list", "secrets"),
+        ("watch", "secrets"),
+        ("create", "pods"),
+        ("create", "pods/exec"),
+        ("delete", "configmaps"),
+        ("patch", "imagemirrors.transship.dev"),
+        ("impersonate", "users"),
+        ("update", "roles.rbac.authorization.k8s.io"),
+    ] {
+        assert!(!may(verb, resource), "{verb} {resource}");
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_is_asked_to_stop_hands_over_at_once() {
+    let cluster = Cluster::alone().await;
+    let namespace = cluster.namespace("hand-over");
+    let holder = || {
+        run(&[
+            "kubectl",
+            "get",
+            "lease",
+            "transship",
+            "--namespace",
+            "transship-system",
+            "--output",
+            "jsonpath={.spec.holderIdentity}",
+        ])
+    };
+    let leader = eventually("a leader", || async {
+        let leader = holder();
+        if leader.is_empty() {
+            Err("no holder".to_owned())
+        } else {
+            Ok(leader)
+        }
+    })
+    .await;
+    run(&[
+        "kubectl",
+        "delete",
+        "pod",
+        &leader,
+        "--namespace",
+        "transship-system",
+        "--wait=false",
+    ]);
+    // The Lease is empty or another's long before it would have expired: it was given back.
+    let log = eventually("the last words of the leader", || async {
+        if holder() == leader {
+            Err("still the holder".to_owned())
+        } else {
+            Ok(())
+        }
+    });
+    log.await;
+    Mirror::apply(&cluster, &namespace, "after", &spec(&cluster, &namespace))
+        .wait_ready()
+        .await;
+}
