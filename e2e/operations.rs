@@ -166,23 +166,28 @@ async fn the_operator_may_read_a_secret_by_name_and_list_none() {
     let namespace = cluster.namespace("rights");
     let user = "--as=system:serviceaccount:transship-system:transship";
     let may = |verb: &str, resource: &str| {
-        let asked = try_run(&[
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let subresource = format!("--subresource={subresource}");
+        let asked = [
             "kubectl",
             "auth",
             "can-i",
             verb,
             resource,
+            &subresource,
             user,
             "--namespace",
             &namespace.name,
-        ]);
-        asked.is_ok_and(|answer| answer.trim() == "yes")
+        ];
+        try_run(&asked).is_ok_and(|answer| answer.trim() == "yes")
     };
-    assert!(
-        may("get", "secrets")
-            && may("create", "jobs.batch")
-            && may("patch", "imagemirrors.transship.dev/status")
-    );
+    for (verb, resource) in [
+        ("get", "secrets"),
+        ("create", "jobs.batch"),
+        ("patch", "imagemirrors.transship.dev/status"),
+    ] {
+        assert!(may(verb, resource), "{verb} {resource}");
+    }
     for (verb, resource) in [
         ("list", "secrets"),
         ("watch", "secrets"),

@@ -166,14 +166,20 @@ impl Registry {
         run(&command);
     }
 
-    /// Pushes an image from an OCI layout.
+    /// Pushes an image from an OCI layout as it is: skopeo would compress layers otherwise.
     pub(super) fn push(&self, layout: &Path, name: &str) {
         let options = self.options("dest-");
         let (from, to) = (
             format!("oci:{}:1", layout.display()),
             format!("docker://{}/{name}", self.host),
         );
-        let mut command = vec!["skopeo", "copy", "--quiet", "--insecure-policy"];
+        let mut command = vec![
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--insecure-policy",
+            "--preserve-digests",
+        ];
         command.extend(options.iter().map(String::as_str));
         command.extend([from.as_str(), to.as_str()]);
         run(&command);
