@@ -125,10 +125,6 @@ async fn a_second_scan_transfers_nothing_and_starts_no_job() {
 
     assert_eq!(namespace.jobs(), jobs);
     assert_eq!(conditions(&after), conditions(&before));
-    let last_scan = |mirror: &transship::api::ImageMirror| {
-        mirror.status.clone().unwrap().last_scan_time.unwrap().0
-    };
-    assert!(last_scan(&after) > last_scan(&before));
     let requests = log.lines_with(&[&format!("/v2/{}/", namespace.name)]);
     assert!(!requests.is_empty());
     let other: Vec<_> = requests
