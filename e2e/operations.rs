@@ -249,3 +249,46 @@ async fn a_leader_that_is_asked_to_stop_hands_over_at_once() {
         .wait_ready()
         .await;
 }
+
+#[tokio::test]
+async fn the_operator_image_is_small_and_has_no_root() {
+    const LIMIT: u64 = 60_000_000;
+    let cluster = Cluster::shared().await;
+    let image = run(&[
+        "kubectl",
+        "get",
+        "deployment",
+        "transship",
+        "--namespace",
+        "transship-system",
+        "--output",
+        "jsonpath={.spec.template.spec.containers[0].image}",
+    ]);
+    let name = image
+        .strip_prefix(&format!("{}/", cluster.plain.host))
+        .unwrap();
+    let manifest: Value = serde_json::from_str(&cluster.plain.manifest(name).unwrap()).unwrap();
+    let sizes = manifest["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["size"].as_u64().unwrap());
+    let size: u64 = sizes.sum();
+    assert!(size > 0 && size < LIMIT, "{size} bytes");
+    let pod = run(&[
+        "kubectl",
+        "get",
+        "deployment",
+        "transship",
+        "--namespace",
+        "transship-system",
+        "--output",
+        "jsonpath={.spec.template.spec}",
+    ]);
+    let pod: Value = serde_json::from_str(&pod).unwrap();
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(
+        pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"],
+        true
+    );
+}

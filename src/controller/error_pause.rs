@@ -7,15 +7,15 @@ use std::time::Duration;
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_mins(5);
 
-/// Failures in a row by UID of the object. An object that succeeds, or is gone, takes no room.
+/// Failures in a row by namespace and name of the object. An object that succeeds, or is gone, takes no room.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorPauses(Mutex<HashMap<String, u32>>);
 
 impl ErrorPauses {
     /// Counts a failure and says how long to rest: 1 s, 2 s, 4 s, up to 5 min.
-    pub(crate) fn failed(&self, uid: &str) -> Duration {
+    pub(crate) fn failed(&self, object: &str) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(uid.to_owned()).or_default();
+        let count = failures.entry(object.to_owned()).or_default();
         let pause = MIN_PAUSE
             .saturating_mul(2u32.saturating_pow(*count))
             .min(MAX_PAUSE);
@@ -24,11 +24,11 @@ impl ErrorPauses {
     }
 
     /// Forgets the failures of an object.
-    pub(crate) fn succeeded(&self, uid: &str) {
+    pub(crate) fn succeeded(&self, object: &str) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+            .remove(object);
     }
 }
 

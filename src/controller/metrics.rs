@@ -22,7 +22,7 @@ pub(crate) struct Metrics {
     run_bytes: IntCounter,
     images: IntGaugeVec,
     leader: IntGauge,
-    /// Counts by UID of the mirror, so that a mirror that is deleted stops counting.
+    /// Counts by namespace and name of the mirror, so that one that is deleted stops counting.
     image_counts: Mutex<HashMap<String, ImageCounts>>,
 }
 
@@ -143,8 +143,8 @@ impl Metrics {
         self.run_bytes.inc_by(bytes);
     }
 
-    /// Takes over the counts of one mirror's status.
-    pub(crate) fn images(&self, mirror_uid: &str, status: &ImageMirrorStatus) {
+    /// Takes over the counts of one mirror's status; `mirror` is its namespace and name.
+    pub(crate) fn images(&self, mirror: &str, status: &ImageMirrorStatus) {
         let counts = ImageCounts {
             present: status.present,
             // The status counts drifted images as pending as well; here each image has one state.
@@ -155,15 +155,15 @@ impl Metrics {
         self.image_counts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(mirror_uid.to_owned(), counts);
+            .insert(mirror.to_owned(), counts);
     }
 
     /// Stops counting a mirror that is gone.
-    pub(crate) fn forget(&self, mirror_uid: &str) {
+    pub(crate) fn forget(&self, mirror: &str) {
         self.image_counts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(mirror_uid);
+            .remove(mirror);
     }
 
     /// Says whether this replica is the leader.

@@ -18,7 +18,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
 use kube::runtime::watcher;
-use kube::{Client, Config, ResourceExt as _};
+use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
 use self::admin::Readiness;
@@ -162,13 +162,48 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
             .with_config(ControllerConfig::default().concurrency(options.concurrency))
             .graceful_shutdown_on(cancel.clone().cancelled_owned())
             .run(mirror::reconcile, pause_after_error, Arc::clone(context))
-            .for_each(|result| async move {
-                if let Err(error) = result {
-                    tracing::warn!(%error, "reconcile failed");
-                }
+            .for_each(|result| {
+                report(context, &result);
+                std::future::ready(())
             })
     });
     futures::future::join_all(controllers).await;
+}
+
+/// Logs what went wrong with a reconcile, and forgets objects that are gone.
+fn report<T>(context: &Context, result: &Result<T, ControllerError>) {
+    match result {
+        Ok(_) => {}
+        Err(kube::runtime::controller::Error::ObjectNotFound(object)) => {
+            let key = key_of(object.namespace.as_deref(), &object.name);
+            context.metrics.forget(&key);
+            context.error_pauses.succeeded(&key);
+        }
+        Err(error) => tracing::warn!(error = %with_causes(error), "reconcile failed"),
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+type ControllerError = kube::runtime::controller::Error<mirror::Error, watcher::Error>;
+
+/// How an object is called in what is remembered about it.
+fn key(object: &impl kube::ResourceExt) -> String {
+    key_of(object.namespace().as_deref(), &object.name_any())
+}
+
+fn key_of(namespace: Option<&str>, name: &str) -> String {
+    format!("{}/{name}", namespace.unwrap_or_default())
 }
 
 /// The API for one namespace, or for all.
@@ -191,9 +226,5 @@ fn pause_after_error(
     _error: &mirror::Error,
     context: Arc<Context>,
 ) -> Action {
-    Action::requeue(
-        context
-            .error_pauses
-            .failed(&mirror.uid().unwrap_or_default()),
-    )
+    Action::requeue(context.error_pauses.failed(&key(mirror.as_ref())))
 }

@@ -1,7 +1,7 @@
 //! The heart of the reconciler: from what a scan found to what is copied and what the status says.
 //! Pure: the clock and everything observed come in as values.
 
-use super::scan::{ImageScan, Scan};
+use super::scan::{ImageScan, Scan, naming_secret};
 use super::step::Trigger;
 use super::wanted::WantedImage;
 use crate::api::{DestinationStatus, ImageMirrorStatus, ImageState, ImageStatus};
@@ -223,7 +223,7 @@ fn decide_missing(
             .iter()
             .find(|failure| failure.source == source && failure.destination == reference);
         match (reported, previous) {
-            (Some(reported), _) => Some(reported.failure.clone()),
+            (Some(reported), _) => Some(naming_secret_of_side(image, reference, &reported.failure)),
             // An image beyond those that the status lists: whether its source moved is unknown, and
             // waiting for the next scan is the answer that cannot turn into a loop.
             (None, None) => Some(unreported_failure(run)),
@@ -243,6 +243,25 @@ fn decide_missing(
             }
         },
         Some(_) | None => Verdict::copy(ImageState::Copying),
+    }
+}
+
+/// The worker does not know what Kubernetes calls its credentials.
+fn naming_secret_of_side(image: &ImageScan, reference: &str, failure: &Failure) -> Failure {
+    let access = match failure.reason {
+        Reason::PullDenied => Some(&image.wanted.access),
+        Reason::PushDenied => image
+            .wanted
+            .destinations
+            .iter()
+            .find(|destination| destination.reference.to_string() == reference)
+            .map(|destination| &destination.access),
+        // Which of the two registries it was about stands in the message only.
+        _ => None,
+    };
+    match access {
+        Some(access) => naming_secret(failure.clone(), access),
+        None => failure.clone(),
     }
 }
 

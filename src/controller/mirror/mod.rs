@@ -38,8 +38,8 @@ use self::runs::{RunResult, Runs, StartError};
 use self::status::StatusInput;
 use self::step::{RunObservation, Step, Trigger, next_step, requested_at};
 use self::wanted::Wanted;
-use super::Context;
 use super::request::{RequestError, request};
+use super::{Context, key};
 use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, RunStatus};
 use crate::oci::Digest;
 
@@ -92,7 +92,6 @@ async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Act
     let api: Api<ImageMirror> = Api::namespaced(context.client.clone(), &namespace);
     // The cache may not have our own last status yet; a decision on an old one would repeat work.
     let Some(mirror) = request(api.get_opt(&cached.name_any())).await? else {
-        context.metrics.forget(&cached.uid().unwrap_or_default());
         return Ok(Action::await_change());
     };
     let runs = Runs::new(&context.client, &namespace);
@@ -280,9 +279,7 @@ impl Reconciler<'_> {
 
     /// Writes the status if it says something new.
     async fn write(&self, status: &ImageMirrorStatus) -> Result<(), RequestError> {
-        self.context
-            .metrics
-            .images(&self.mirror.uid().unwrap_or_default(), status);
+        self.context.metrics.images(&key(&self.mirror), status);
         if self.mirror.status.as_ref() == Some(status) {
             return Ok(());
         }
