@@ -13,3 +13,4 @@ mod copy;
 mod definitions;
 mod registry;
 mod support;
+mod worker;

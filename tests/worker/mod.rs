@@ -1,0 +1,175 @@
+//! The worker as its pod runs it: files in, exit code and report out.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use transship::worker::{EXIT_COPIES_FAILED, PLAN_FILE};
+
+use crate::support::docker_registry::{DockerRegistry, Settings};
+use crate::support::tls::Authority;
+use crate::support::{blob, client, image, plain, push_blob, repository};
+
+const PASSWORD: &str = "canary-5f21-password";
+
+/// What a pod of a run has mounted.
+struct Pod {
+    directory: TempDir,
+}
+
+impl Pod {
+    fn new(plan: &Value) -> Self {
+        let pod = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        std::fs::write(pod.path(PLAN_FILE), plan.to_string()).unwrap();
+        pod
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Mounts a Secret with one key.
+    fn mount(&self, kind: &str, secret: &str, key: &str, value: &str) {
+        let directory = self.path(kind).join(secret);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(key), value).unwrap();
+    }
+
+    /// Runs the worker; returns exit code, report and log.
+    fn run(&self) -> (Option<i32>, Value, String) {
+        let argument = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let output = Command::cargo_bin("transship")
+            .unwrap()
+            .arg("worker")
+            .arg(argument("plan", &self.path(PLAN_FILE)))
+            .arg(argument("credentials", &self.path("credentials")))
+            .arg(argument("certificates", &self.path("certificates")))
+            .arg(argument("termination-log", &self.path("report")))
+            .args(["--log-format=json", "--log-level=trace"])
+            .env_clear()
+            .output()
+            .unwrap();
+        let report =
+            std::fs::read_to_string(self.path("report")).unwrap_or_else(|_| "null".to_owned());
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !log.contains(PASSWORD) && !report.contains(PASSWORD),
+            "{log}"
+        );
+        (
+            output.status.code(),
+            serde_json::from_str(&report).unwrap(),
+            log,
+        )
+    }
+}
+
+/// A source with an image, a destination with TLS and a password, and the plan between them.
+async fn setting() -> (DockerRegistry, DockerRegistry, Authority, Value) {
+    let authority = Authority::new();
+    let issued = authority.issue("127.0.0.1");
+    let source = DockerRegistry::plain();
+    let destination = DockerRegistry::start(&Settings {
+        tls: Some(&issued),
+        login: Some(("transship", PASSWORD)),
+        ..Settings::default()
+    });
+    let (pushing, app) = (client(source.host(), &plain()), repository("team/app"));
+    push_blob(&pushing, &app, b"{}").await.unwrap();
+    push_blob(&pushing, &app, b"layer").await.unwrap();
+    let manifest = image(&blob(b"{}"), &blob(b"layer"));
+    pushing
+        .put_manifest(&app, &manifest, Some(&"v1".parse().unwrap()))
+        .await
+        .unwrap();
+    let plan = json!({"version": 1, "images": [{
+        "source": format!("{}/team/app:v1", source.host()),
+        "access": {"insecure": true},
+        "digest": manifest.digest(),
+        "destinations": [{
+            "reference": format!("{}/mirror/app:v1", destination.host()),
+            "access": {"credentials": "push", "certificates": "ca"},
+        }],
+    }]});
+    (source, destination, authority, plan)
+}
+
+fn docker_config(host: &str, password: &str) -> String {
+    json!({"auths": {host: {"username": "transship", "password": password}}}).to_string()
+}
+
+#[tokio::test]
+async fn a_plan_is_carried_out_with_mounted_secrets_and_reported() {
+    let (_source, destination, authority, plan) = setting().await;
+    let pod = Pod::new(&plan);
+    pod.mount(
+        "credentials",
+        "push",
+        ".dockerconfigjson",
+        &docker_config(destination.host(), PASSWORD),
+    );
+    pod.mount("certificates", "ca", "ca.crt", &authority.certificate());
+
+    let (code, report, log) = pod.run();
+
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(
+        (&report["imagesCopied"], &report["blobsCopied"]),
+        (&json!(1), &json!(2)),
+        "{report}"
+    );
+    assert_eq!(report["failures"], json!([]));
+}
+
+#[tokio::test]
+async fn failures_are_reported_and_another_pod_is_not_worth_it() {
+    let (_source, destination, authority, plan) = setting().await;
+    let pod = Pod::new(&plan);
+    pod.mount(
+        "credentials",
+        "push",
+        ".dockerconfigjson",
+        &docker_config(destination.host(), "wrong"),
+    );
+    pod.mount("certificates", "ca", "ca.crt", &authority.certificate());
+
+    let (code, report, log) = pod.run();
+
+    assert_eq!(code, Some(i32::from(EXIT_COPIES_FAILED)), "{log}");
+    assert_eq!(report["failures"][0]["reason"], "AuthenticationFailed");
+    assert_eq!(
+        report["failures"][0]["destination"],
+        format!("{}/mirror/app:v1", destination.host())
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let (_source, destination, _authority, mut plan) = setting().await;
+    let pod = Pod::new(&plan);
+    pod.mount(
+        "credentials",
+        "push",
+        "config.json",
+        &docker_config(destination.host(), PASSWORD),
+    );
+    let (code, report, log) = pod.run();
+    assert_eq!((code, report), (Some(1), Value::Null));
+    assert!(
+        log.contains("Secret push: key .dockerconfigjson is missing"),
+        "{log}"
+    );
+
+    plan["version"] = json!(2);
+    let (code, _, log) = Pod::new(&plan).run();
+    assert_eq!(code, Some(1));
+    assert!(
+        log.contains("the plan has version 2, this worker reads version 1"),
+        "{log}"
+    );
+}
