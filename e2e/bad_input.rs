@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Mirror, Namespace, conditions, run};
+use crate::harness::{Cluster, Mirror, Namespace, OPERATOR_NAMESPACE, conditions, run};
 
 const WRONG_PASSWORD: &str = "canary-8d1f-wrong-password";
 
@@ -149,7 +149,7 @@ async fn a_wrong_password_is_told_without_being_shown() {
             "kubectl",
             "logs",
             "--namespace",
-            "transship-system",
+            OPERATOR_NAMESPACE,
             "--selector",
             "app.kubernetes.io/name=transship",
             "--tail=-1",

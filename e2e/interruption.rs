@@ -7,8 +7,8 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::harness::{
-    BIG_IMAGE, BIG_LAYER_BYTES, Cluster, Mirror, Namespace, eventually, find_process,
-    incomplete_tag, kill, peak_resident_bytes, push_big_image, run,
+    BIG_IMAGE, BIG_LAYER_BYTES, Cluster, Mirror, Namespace, OPERATOR_NAMESPACE, eventually,
+    find_process, incomplete_tag, kill, peak_resident_bytes, push_big_image, run,
 };
 
 /// The big image on its way into the secure registry.
@@ -127,27 +127,7 @@ async fn a_leader_that_is_killed_in_the_middle_of_a_copy() {
     let cluster = Cluster::alone().await;
     let namespace = cluster.namespace("killed-leader");
     let transfer = Transfer::start(&cluster, &namespace).await;
-    let holder = || {
-        run(&[
-            "kubectl",
-            "get",
-            "lease",
-            "transship",
-            "--namespace",
-            "transship-system",
-            "--output",
-            "jsonpath={.spec.holderIdentity}",
-        ])
-    };
-    let leader = eventually("a leader", || async {
-        let leader = holder();
-        if leader.is_empty() {
-            Err("no holder".to_owned())
-        } else {
-            Ok(leader)
-        }
-    })
-    .await;
+    let leader = Cluster::leader().await;
     transfer
         .survives(async {
             let uid = run(&[
@@ -156,7 +136,7 @@ async fn a_leader_that_is_killed_in_the_middle_of_a_copy() {
                 "pod",
                 &leader,
                 "--namespace",
-                "transship-system",
+                OPERATOR_NAMESPACE,
                 "--output",
                 "jsonpath={.metadata.uid}",
             ]);

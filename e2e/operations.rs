@@ -3,7 +3,7 @@
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Mirror, Namespace, eventually, run, try_run};
+use crate::harness::{Cluster, Mirror, Namespace, OPERATOR_NAMESPACE, eventually, run, try_run};
 
 fn spec(cluster: &Cluster, namespace: &Namespace) -> Value {
     json!({
@@ -125,7 +125,7 @@ async fn the_operator_tells_its_health_and_its_metrics() {
         "get",
         "pods",
         "--namespace",
-        "transship-system",
+        OPERATOR_NAMESPACE,
         "--selector",
         "app.kubernetes.io/name=transship",
         "--output",
@@ -136,7 +136,7 @@ async fn the_operator_tells_its_health_and_its_metrics() {
             "kubectl",
             "get",
             "--raw",
-            &format!("/api/v1/namespaces/transship-system/pods/{pod}:8080/proxy{path}"),
+            &format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod}:8080/proxy{path}"),
         ])
     };
     let mut leaders = 0;
@@ -164,7 +164,7 @@ async fn the_operator_tells_its_health_and_its_metrics() {
 async fn the_operator_may_read_a_secret_by_name_and_list_none() {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("rights");
-    let user = "--as=system:serviceaccount:transship-system:transship";
+    let user = &format!("--as=system:serviceaccount:{OPERATOR_NAMESPACE}:transship");
     let may = |verb: &str, resource: &str| {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let subresource = format!("--subresource={subresource}");
@@ -203,48 +203,40 @@ async fn the_operator_may_read_a_secret_by_name_and_list_none() {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_asked_to_stop_hands_over_at_once() {
+async fn a_leader_that_is_asked_to_stop_gives_the_lease_back() {
     let cluster = Cluster::alone().await;
     let namespace = cluster.namespace("hand-over");
-    let holder = || {
-        run(&[
-            "kubectl",
-            "get",
-            "lease",
-            "transship",
-            "--namespace",
-            "transship-system",
-            "--output",
-            "jsonpath={.spec.holderIdentity}",
-        ])
-    };
-    let leader = eventually("a leader", || async {
-        let leader = holder();
-        if leader.is_empty() {
-            Err("no holder".to_owned())
-        } else {
-            Ok(leader)
-        }
-    })
-    .await;
+    let leader = Cluster::leader().await;
     run(&[
         "kubectl",
         "delete",
         "pod",
         &leader,
         "--namespace",
-        "transship-system",
+        OPERATOR_NAMESPACE,
         "--wait=false",
     ]);
-    // The Lease is empty or another's long before it would have expired: it was given back.
-    let log = eventually("the last words of the leader", || async {
-        if holder() == leader {
-            Err("still the holder".to_owned())
-        } else {
-            Ok(())
+    let last_renewal = std::cell::Cell::new(None);
+    let taken_over = eventually("another holder", || async {
+        let lease = Cluster::lease();
+        match lease.holder_identity.as_deref() {
+            Some(holder) if holder == leader => {
+                last_renewal.set(lease.renew_time);
+                Err(format!("{leader} holds the Lease"))
+            }
+            None | Some("") => Err("nobody holds the Lease".to_owned()),
+            Some(_) => Ok(lease.acquire_time.unwrap().0),
         }
-    });
-    log.await;
+    })
+    .await;
+    // A Lease that is not given back has to expire first.
+    let expiry = jiff::SignedDuration::from_secs(15);
+    if let Some(renewal) = last_renewal.take() {
+        assert!(
+            taken_over.duration_since(renewal.0) < expiry,
+            "{renewal:?} to {taken_over}"
+        );
+    }
     Mirror::apply(&cluster, &namespace, "after", &spec(&cluster, &namespace))
         .wait_ready()
         .await;
@@ -260,7 +252,7 @@ async fn the_operator_image_is_small_and_has_no_root() {
         "deployment",
         "transship",
         "--namespace",
-        "transship-system",
+        OPERATOR_NAMESPACE,
         "--output",
         "jsonpath={.spec.template.spec.containers[0].image}",
     ]);
@@ -281,7 +273,7 @@ async fn the_operator_image_is_small_and_has_no_root() {
         "deployment",
         "transship",
         "--namespace",
-        "transship-system",
+        OPERATOR_NAMESPACE,
         "--output",
         "jsonpath={.spec.template.spec}",
     ]);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Client;
 use serde_json::json;
 use tempfile::TempDir;
@@ -10,9 +11,13 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::registry::Registry;
 use super::tool::{run, run_with_input};
+use super::wait::eventually;
 
 /// Tests that disturb everybody (restart a registry, kill the leader) hold it alone.
 static DISTURBANCE: RwLock<()> = RwLock::const_new(());
+
+/// Where the chart is installed.
+pub(crate) const OPERATOR_NAMESPACE: &str = "transship-system";
 
 /// Namespaces made by this process so far.
 static NAMESPACES: AtomicU32 = AtomicU32::new(0);
@@ -76,6 +81,33 @@ impl Cluster {
             _quiet: quiet,
             _alone: alone,
         }
+    }
+
+    /// The record of the Lease that the replicas of the operator compete for.
+    pub(crate) fn lease() -> LeaseSpec {
+        let lease = [
+            "get",
+            "lease",
+            "transship",
+            "--namespace",
+            OPERATOR_NAMESPACE,
+            "--output",
+            "json",
+        ];
+        let lease: Lease =
+            serde_json::from_str(&run(&[&["kubectl"], &lease[..]].concat())).unwrap();
+        lease.spec.unwrap()
+    }
+
+    /// The pod that leads, as soon as there is one.
+    pub(crate) async fn leader() -> String {
+        eventually("a leader", || async {
+            Self::lease()
+                .holder_identity
+                .filter(|holder| !holder.is_empty())
+                .ok_or_else(|| "nobody holds the Lease".to_owned())
+        })
+        .await
     }
 
     /// A namespace of its own for a test, that enforces Pod Security `restricted`, with the Secrets

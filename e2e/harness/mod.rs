@@ -11,7 +11,7 @@ mod registry;
 mod tool;
 mod wait;
 
-pub(crate) use cluster::{Cluster, Namespace};
+pub(crate) use cluster::{Cluster, Namespace, OPERATOR_NAMESPACE};
 pub(crate) use image::{BIG_IMAGE, BIG_LAYER_BYTES, push_big_image};
 pub(crate) use mirror::{Mirror, conditions, destination_states};
 pub(crate) use process::{find_process, kill, peak_resident_bytes};

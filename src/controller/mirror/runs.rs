@@ -67,7 +67,11 @@ impl Runs {
             .iter()
             .filter(|job| is_controlled_by(job.meta().owner_references.as_deref(), uid))
             .filter(|job| job.metadata.deletion_timestamp.is_none() || !has_ended(job))
-            .max_by_key(|job| job.metadata.creation_timestamp.as_ref().map(|time| time.0))
+            // Times have seconds; of two Jobs of one second, the one that goes on is the newer.
+            .max_by_key(|job| {
+                let created = job.metadata.creation_timestamp.as_ref();
+                (created.map(|time| time.0), !has_ended(job))
+            })
             .map(observation))
     }
 

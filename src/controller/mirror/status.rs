@@ -205,8 +205,8 @@ fn conditions(input: &StatusInput<'_>, decision: &Decision, counts: Counts) -> V
     conditions.build()
 }
 
-/// The failure that the conditions show: one that may pass before one that the user must mend only
-/// when there is no other, so that `Stalled` means that waiting is of no use.
+/// The failure that the conditions show. One that may pass goes before one that the user must mend,
+/// so that `Stalled` appears only when waiting is of no use.
 struct WorstFailure<'a> {
     reason: Reason,
     source: &'a str,
