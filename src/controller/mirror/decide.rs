@@ -239,10 +239,10 @@ fn decide_missing(
             ImageState::Present | ImageState::Drifted => Verdict::copy(ImageState::Drifted),
             ImageState::Failed if situation.trigger == Trigger::Due => Verdict::repeated(previous),
             ImageState::Failed | ImageState::Copying | ImageState::Pending => {
-                Verdict::copy(ImageState::Copying)
+                Verdict::copy(ImageState::Pending)
             }
         },
-        Some(_) | None => Verdict::copy(ImageState::Copying),
+        Some(_) | None => Verdict::copy(ImageState::Pending),
     }
 }
 
@@ -397,7 +397,7 @@ mod tests {
                 &ImageMirrorStatus::default(),
                 None,
             );
-            assert_eq!(state, ImageState::Copying);
+            assert_eq!(state, ImageState::Pending);
             let plan = decision.plan.unwrap();
             assert_eq!(plan.images[0].digest, digest("a"));
             assert_eq!(
@@ -416,7 +416,7 @@ mod tests {
             &previous("a", Some("a"), ImageState::Present),
             None,
         );
-        assert_eq!(state, ImageState::Copying);
+        assert_eq!(state, ImageState::Pending);
         assert!(decision.plan.is_some() && decision.drifted.is_empty());
     }
 
@@ -506,7 +506,7 @@ mod tests {
             &before,
             Some(&EndedRun::default()),
         );
-        assert_eq!(state, ImageState::Copying);
+        assert_eq!(state, ImageState::Pending);
         assert!(decision.plan.is_some());
     }
 
@@ -522,7 +522,7 @@ mod tests {
         assert!(decision.plan.is_some() && decision.repeats_failures_only);
         let (state, _, decision) =
             decide_with(Trigger::Requested, &scan(Ok("a"), Ok(None)), &before, None);
-        assert_eq!(state, ImageState::Copying);
+        assert_eq!(state, ImageState::Pending);
         assert!(!decision.repeats_failures_only);
     }
 

@@ -121,8 +121,8 @@ impl Reconciler<'_> {
                 Ok(Action::requeue(GIVE_UP_PAUSE))
             }
             Step::Follow { job } => {
-                let obstacle = self.runs.obstacle(&job).await?;
-                let status = status::while_following(&self.previous(), obstacle.as_deref());
+                let worker = self.runs.worker_state(&job).await?;
+                let status = status::while_following(&self.previous(), &worker);
                 self.write(&status).await?;
                 Ok(Action::requeue(FOLLOW_PERIOD))
             }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::decide::{EndedRun, RunFailure};
 use super::job::{CONTAINER, GENERATION_ANNOTATION, MIRROR_UID_LABEL, Run};
+use super::status::WorkerState;
 use super::step::RunObservation;
 use crate::api::{FIELD_MANAGER, ImageMirror};
 use crate::controller::request::{RequestError, request};
@@ -130,9 +131,16 @@ impl Runs {
         }
     }
 
-    /// What keeps the pods of a run from working, in the words of the kubelet or the scheduler.
-    pub(super) async fn obstacle(&self, job: &str) -> Result<Option<String>, RequestError> {
-        Ok(self.pods_of(job).await?.iter().find_map(obstacle))
+    /// What the pods of a run are doing.
+    pub(super) async fn worker_state(&self, job: &str) -> Result<WorkerState, RequestError> {
+        let pods = self.pods_of(job).await?;
+        if pods.iter().any(is_running) {
+            return Ok(WorkerState::Running);
+        }
+        Ok(pods
+            .iter()
+            .find_map(obstacle)
+            .map_or(WorkerState::Starting, WorkerState::Blocked))
     }
 
     /// What a run that has ended left behind.
@@ -235,6 +243,10 @@ fn report(pod: &Pod) -> Option<Report> {
         .message
         .as_ref()?;
     serde_json::from_str(message).ok()
+}
+
+fn is_running(pod: &Pod) -> bool {
+    container_state(pod).is_some_and(|state| state.running.is_some())
 }
 
 fn obstacle(pod: &Pod) -> Option<String> {

@@ -42,6 +42,17 @@ pub(super) struct StatusInput<'a> {
     pub(super) now: Timestamp,
 }
 
+/// What the pods of a run are doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WorkerState {
+    /// On the way.
+    Starting,
+    /// At work.
+    Running,
+    /// Kept from it, in the words of the kubelet or the scheduler.
+    Blocked(String),
+}
+
 /// How many images stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
@@ -131,24 +142,34 @@ pub(super) fn for_invalid_spec(input: &StatusInput<'_>, error: &SpecError) -> Im
     }
 }
 
-/// The status while a run is followed: the progress message tells what keeps its pods from working.
+/// The status while a run is followed: images that wait are being copied once a worker runs, and the
+/// progress message tells what keeps one from running.
 pub(super) fn while_following(
     previous: &ImageMirrorStatus,
-    problem: Option<&str>,
+    worker: &WorkerState,
 ) -> ImageMirrorStatus {
     let mut status = previous.clone();
-    let message = problem.map_or_else(
-        || progress(previous.pending),
-        |problem| {
-            bounded(&format!(
-                "{}; the worker is not running: {problem}",
-                progress(previous.pending)
-            ))
-        },
-    );
+    let progress = progress(previous.pending);
+    let message = match worker {
+        WorkerState::Blocked(obstacle) => bounded(&format!(
+            "{progress}; the worker is not running: {obstacle}"
+        )),
+        WorkerState::Starting | WorkerState::Running => progress,
+    };
     for condition in &mut status.conditions {
         if Reason::from_name(&condition.reason) == Some(Reason::Progressing) {
             condition.message.clone_from(&message);
+        }
+    }
+    if *worker == WorkerState::Running {
+        for destination in status
+            .images
+            .iter_mut()
+            .flat_map(|image| &mut image.destinations)
+        {
+            if destination.state == ImageState::Pending {
+                destination.state = ImageState::Copying;
+            }
         }
     }
     status
@@ -542,19 +563,28 @@ mod tests {
     }
 
     #[test]
-    fn an_obstacle_shows_while_it_lasts() {
-        let images = vec![image("a", ImageState::Copying, None)];
+    fn what_the_worker_does_shows_while_it_lasts() {
+        let images = vec![image("a", ImageState::Pending, None)];
         let status = after(
             &ImageMirrorStatus::default(),
             &decision(images, true, false),
             Trigger::Due,
             0,
         );
-        let stuck = while_following(&status, Some("ImagePullBackOff"));
+        let stuck = while_following(
+            &status,
+            &WorkerState::Blocked("ImagePullBackOff".to_owned()),
+        );
         assert_eq!(
             stuck.conditions[1].message,
             "copying 1 image; the worker is not running: ImagePullBackOff"
         );
-        assert_eq!(while_following(&stuck, None), status);
+        assert_eq!(while_following(&stuck, &WorkerState::Starting), status);
+        let running = while_following(&status, &WorkerState::Running);
+        assert_eq!(running.images[0].destinations[0].state, ImageState::Copying);
+        assert_eq!(
+            (running.pending, &running.conditions),
+            (1, &status.conditions)
+        );
     }
 }
