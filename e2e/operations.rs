@@ -78,6 +78,16 @@ async fn a_deleted_mirror_takes_its_jobs_and_plans_along_and_leaves_the_images()
 async fn workers_have_no_token_and_no_rights() {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("worker-pod");
+    // Pod Security is enforced here: a pod that asks for nothing special is refused.
+    let ordinary = try_run(&[
+        "kubectl",
+        "run",
+        "ordinary",
+        "--image=scratch.test/none",
+        "--namespace",
+        &namespace.name,
+    ]);
+    assert!(ordinary.is_err_and(|message| message.contains("violates PodSecurity \"restricted")));
     let mirror = Mirror::apply(&cluster, &namespace, "pods", &spec(&cluster, &namespace));
     let uid = mirror.wait_ready().await.uid().unwrap();
     let selector = format!("transship.dev/mirror-uid={uid}");
