@@ -55,6 +55,12 @@ definitions: ## write the resource definitions to crds/ and to the chart
 	@cargo run --quiet -- crds --directory crds
 	cp crds/*.yaml charts/transship/files/crds/
 
+.PHONY: deny
+deny: ## check licences, sources and duplicates of all dependencies with cargo-deny
+	@test -x "$(CACHE)/cargo-deny/bin/cargo-deny" || \
+	  cargo install cargo-deny --version 0.20.2 --locked --quiet --root "$(CACHE)/cargo-deny"
+	"$(CACHE)/cargo-deny/bin/cargo-deny" --offline check bans licenses sources
+
 .PHONY: packages
 packages: ## install the Debian packages that building and testing need
 	@$(CLUSTER) packages

@@ -212,7 +212,7 @@ pub struct ImageMirrorStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_scan_time: Option<Time>,
 
-    /// When everything was last found in place after something had been copied.
+    /// When everything was last found in place after a run, or for the first time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<Time>,
 

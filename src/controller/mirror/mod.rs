@@ -78,9 +78,7 @@ pub(crate) async fn reconcile(
     let result = reconcile_newest(&mirror, &context).await;
     timer.finish(result.is_ok());
     if result.is_ok() {
-        context
-            .error_pauses
-            .succeeded(&mirror.uid().unwrap_or_default());
+        context.error_pauses.succeeded(&key(mirror.as_ref()));
     }
     result
 }
