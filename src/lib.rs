@@ -4,13 +4,13 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! oci, reason <- registry <- copy <- { worker, cli, controller }
-//!                                 api <- { cli, controller }
+//! oci, reason <- registry <- transport <- copy <- { worker, cli, controller }
+//!                                              api <- { cli, controller }
 //! ```
 //!
 //! `oci` performs no I/O and knows neither HTTP nor Kubernetes. `registry` speaks the distribution
-//! protocol to one registry. `copy` moves images between two of them and knows nothing of
-//! Kubernetes. `api` holds the custom resources. Only `api`, `controller` and `cli` (which prints
+//! protocol to one registry. `transport` puts registries, layouts, archives and the Docker daemon
+//! behind one interface. `copy` moves images between two of them and knows nothing of Kubernetes. `api` holds the custom resources. Only `api`, `controller` and `cli` (which prints
 //! the definitions) may name the `kube` crate.
 
 pub mod api;
@@ -21,4 +21,5 @@ pub mod oci;
 pub mod reason;
 pub mod registry;
 pub mod telemetry;
+pub mod transport;
 pub mod worker;

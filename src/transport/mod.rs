@@ -1,0 +1,128 @@
+//! Places that images live in, behind one interface: [`Source`] to read from, [`Destination`] to
+//! write to.
+//!
+//! A place knows how to find, read and store manifests and blobs. It does not know in which order
+//! an image is written, what has been written elsewhere, or why; that is the copy engine's business.
+//! Nothing here hashes what it reads: [`VerifiedBlob`] does that once, on the way from any source to
+//! any destination.
+
+mod content;
+mod error;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+pub use self::content::{BlobReader, VerifiedBlob};
+pub use self::error::Error;
+use crate::oci::{Descriptor, Digest, Manifest, Repository, Tag};
+use crate::registry::ManifestReference;
+
+/// What an operation of a place gives, when it has finished.
+pub type Outcome<'a, T> = BoxFuture<'a, Result<T, Error>>;
+/// The bytes of a blob on their way; it ends after the last byte, or with an error.
+pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
+
+/// A place that images are read from: a repository, a layout, an archive.
+pub trait Source: Send + Sync + fmt::Debug {
+    /// How messages call it, for example `registry.example/team/app` or `oci:images`.
+    fn name(&self) -> String;
+
+    /// The repository of a registry that this is, when it is one: content can be mounted from it
+    /// into other repositories of the same registry.
+    fn location(&self) -> Option<RepositoryLocation<'_>> {
+        None
+    }
+
+    /// The digest that `reference` has now, found as cheaply as the place allows; [`None`] when it
+    /// has none.
+    fn find_manifest<'a>(&'a self, reference: ManifestReference<'a>)
+    -> Outcome<'a, Option<Digest>>;
+
+    /// The manifest that `reference` names. By digest, its content has that digest.
+    fn manifest<'a>(&'a self, reference: ManifestReference<'a>) -> Outcome<'a, Manifest>;
+
+    /// The bytes of a blob from `offset` to its end, not verified: use [`VerifiedBlob`]. Nothing is
+    /// read before the stream is polled.
+    fn blob(&self, blob: &Descriptor, offset: u64) -> ByteStream;
+
+    /// The manifests that name `subject` as their subject; empty when the place cannot tell.
+    fn referrers<'a>(&'a self, subject: &'a Digest) -> Outcome<'a, Vec<Descriptor>>;
+
+    /// All tags, [`None`] when there are more than `limit`.
+    fn tags(&self, limit: usize) -> Outcome<'_, Option<BTreeSet<Tag>>>;
+}
+
+/// A place that images are written to.
+///
+/// Whoever writes brings blobs first, then the manifests that need them, a tag last, and calls
+/// [`Self::finish`] when everything is there.
+pub trait Destination: Send + Sync + fmt::Debug {
+    /// How messages call it.
+    fn name(&self) -> String;
+
+    /// The repository of a registry that this is, when it is one.
+    fn location(&self) -> Option<RepositoryLocation<'_>> {
+        None
+    }
+
+    /// What is there already.
+    fn existing(&self) -> Outcome<'_, Existing>;
+
+    /// The digest that `reference` has now; [`None`] when it has none.
+    fn find_manifest<'a>(&'a self, reference: ManifestReference<'a>)
+    -> Outcome<'a, Option<Digest>>;
+
+    /// The manifest that `reference` names.
+    fn manifest<'a>(&'a self, reference: ManifestReference<'a>) -> Outcome<'a, Manifest>;
+
+    /// Whether the blob is there.
+    fn has_blob<'a>(&'a self, blob: &'a Descriptor) -> Outcome<'a, bool>;
+
+    /// Stores a blob: taken over from `mount_from`, another repository of the same registry, when
+    /// that is given and works, else read from `content`.
+    fn put_blob<'a>(
+        &'a self,
+        content: &'a VerifiedBlob,
+        mount_from: Option<&'a Repository>,
+    ) -> Outcome<'a, Placed>;
+
+    /// Stores a manifest under `tag`, or by its digest alone.
+    fn put_manifest<'a>(&'a self, manifest: &'a Manifest, tag: Option<&'a Tag>) -> Outcome<'a, ()>;
+
+    /// Makes everything that was stored readable. Called once, after the last manifest; a registry
+    /// has nothing left to do then, an archive writes its table of contents.
+    fn finish(&self) -> Outcome<'_, ()>;
+}
+
+/// One repository of one registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RepositoryLocation<'a> {
+    /// The registry.
+    pub registry: &'a crate::oci::RegistryHost,
+    /// The repository.
+    pub repository: &'a Repository,
+}
+
+/// What a destination holds before anything is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Nothing at all: no request can find anything.
+    Nothing,
+    /// Something, with exactly these tags.
+    Tags(BTreeSet<Tag>),
+    /// Something, with more tags than are worth listing.
+    Unknown,
+}
+
+/// How a blob came to its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// All of its bytes were sent.
+    Sent,
+    /// The registry took it from another of its repositories.
+    Mounted,
+}
