@@ -92,6 +92,12 @@ impl VerifiedBlob {
         &self.blob
     }
 
+    /// How messages call the place that it is read from.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.reader.place()
+    }
+
     /// The bytes from `offset` to the end.
     #[must_use]
     pub fn read_from(&self, offset: u64) -> ByteStream {

@@ -72,6 +72,17 @@ pub enum Error {
     },
 }
 
+/// Why a blob could not be stored, by side.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// Its content could not be read.
+    #[error(transparent)]
+    Source(Error),
+    /// The place that it was written to failed.
+    #[error(transparent)]
+    Destination(Error),
+}
+
 impl Error {
     /// Whether the same operation may succeed a moment later.
     #[must_use]

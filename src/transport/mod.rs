@@ -8,6 +8,7 @@
 
 mod content;
 mod error;
+mod registry;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +18,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use self::content::{BlobReader, VerifiedBlob};
-pub use self::error::Error;
+pub use self::error::{BlobError, Error};
+pub use self::registry::RegistryRepository;
 use crate::oci::{Descriptor, Digest, Manifest, Repository, Tag};
 use crate::registry::ManifestReference;
 
@@ -50,7 +52,14 @@ pub trait Source: Send + Sync + fmt::Debug {
     fn blob(&self, blob: &Descriptor, offset: u64) -> ByteStream;
 
     /// The manifests that name `subject` as their subject; empty when the place cannot tell.
-    fn referrers<'a>(&'a self, subject: &'a Digest) -> Outcome<'a, Vec<Descriptor>>;
+    ///
+    /// `tags` are all tags of the place, when they are known: a registry without the referrers API
+    /// is then not asked for a fallback tag that it does not have.
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        tags: Option<&'a BTreeSet<Tag>>,
+    ) -> Outcome<'a, Vec<Descriptor>>;
 
     /// All tags, [`None`] when there are more than `limit`.
     fn tags(&self, limit: usize) -> Outcome<'_, Option<BTreeSet<Tag>>>;
@@ -88,7 +97,7 @@ pub trait Destination: Send + Sync + fmt::Debug {
         &'a self,
         content: &'a VerifiedBlob,
         mount_from: Option<&'a Repository>,
-    ) -> Outcome<'a, Placed>;
+    ) -> BoxFuture<'a, Result<Placed, BlobError>>;
 
     /// Stores a manifest under `tag`, or by its digest alone.
     fn put_manifest<'a>(&'a self, manifest: &'a Manifest, tag: Option<&'a Tag>) -> Outcome<'a, ()>;

@@ -1,0 +1,194 @@
+//! A repository of a registry as a place.
+//!
+//! How a registry is talked to is the business of [`crate::registry`]; this file only says which of
+//! its requests answers which question.
+
+use std::collections::BTreeSet;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+
+use super::{
+    BlobError, ByteStream, Destination, Error, Existing, Outcome, Placed, RepositoryLocation,
+    Source, VerifiedBlob,
+};
+use crate::oci::{Descriptor, Digest, Manifest, RegistryHost, Repository, Tag};
+use crate::registry::{Client, ManifestReference, Upload, UploadError};
+
+/// One repository, with the client that may use it.
+#[derive(Clone, Debug)]
+pub struct RegistryRepository {
+    client: Client,
+    registry: RegistryHost,
+    repository: Repository,
+}
+
+impl RegistryRepository {
+    /// The repository `repository` of `registry`, which is the one of `client`.
+    #[must_use]
+    pub const fn new(client: Client, registry: RegistryHost, repository: Repository) -> Self {
+        Self {
+            client,
+            registry,
+            repository,
+        }
+    }
+
+    fn find<'a>(&'a self, reference: ManifestReference<'a>) -> Outcome<'a, Option<Digest>> {
+        self.client
+            .head_manifest(&self.repository, reference)
+            .map_ok(|head| head.map(|head| head.digest))
+            .err_into()
+            .boxed()
+    }
+
+    fn read<'a>(&'a self, reference: ManifestReference<'a>) -> Outcome<'a, Manifest> {
+        self.client
+            .get_manifest(&self.repository, reference)
+            .err_into()
+            .boxed()
+    }
+
+    fn display(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    const fn here(&self) -> RepositoryLocation<'_> {
+        RepositoryLocation {
+            registry: &self.registry,
+            repository: &self.repository,
+        }
+    }
+}
+
+impl Source for RegistryRepository {
+    fn name(&self) -> String {
+        self.display()
+    }
+
+    fn location(&self) -> Option<RepositoryLocation<'_>> {
+        Some(self.here())
+    }
+
+    fn find_manifest<'a>(
+        &'a self,
+        reference: ManifestReference<'a>,
+    ) -> Outcome<'a, Option<Digest>> {
+        self.find(reference)
+    }
+
+    fn manifest<'a>(&'a self, reference: ManifestReference<'a>) -> Outcome<'a, Manifest> {
+        self.read(reference)
+    }
+
+    fn blob(&self, blob: &Descriptor, offset: u64) -> ByteStream {
+        let (client, repository, blob) =
+            (self.client.clone(), self.repository.clone(), blob.clone());
+        let mut before = offset;
+        async move { client.get_blob(&repository, &blob).await }
+            .try_flatten_stream()
+            .map_err(Error::from)
+            .try_filter_map(move |piece| {
+                let skipped = usize::try_from(before)
+                    .unwrap_or(usize::MAX)
+                    .min(piece.len());
+                before -= skipped as u64;
+                futures::future::ready(Ok((skipped < piece.len()).then(|| piece.slice(skipped..))))
+            })
+            .boxed()
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        tags: Option<&'a BTreeSet<Tag>>,
+    ) -> Outcome<'a, Vec<Descriptor>> {
+        let _ = (subject, tags);
+        futures::future::ready(Ok(Vec::new())).boxed()
+    }
+
+    fn tags(&self, limit: usize) -> Outcome<'_, Option<BTreeSet<Tag>>> {
+        let _ = limit;
+        futures::future::ready(Ok(None)).boxed()
+    }
+}
+
+impl Destination for RegistryRepository {
+    fn name(&self) -> String {
+        self.display()
+    }
+
+    fn location(&self) -> Option<RepositoryLocation<'_>> {
+        Some(self.here())
+    }
+
+    fn existing(&self) -> Outcome<'_, Existing> {
+        futures::future::ready(Ok(Existing::Unknown)).boxed()
+    }
+
+    fn find_manifest<'a>(
+        &'a self,
+        reference: ManifestReference<'a>,
+    ) -> Outcome<'a, Option<Digest>> {
+        self.find(reference)
+    }
+
+    fn manifest<'a>(&'a self, reference: ManifestReference<'a>) -> Outcome<'a, Manifest> {
+        self.read(reference)
+    }
+
+    fn has_blob<'a>(&'a self, blob: &'a Descriptor) -> Outcome<'a, bool> {
+        self.client
+            .blob_exists(&self.repository, &blob.digest)
+            .err_into()
+            .boxed()
+    }
+
+    fn put_blob<'a>(
+        &'a self,
+        content: &'a VerifiedBlob,
+        mount_from: Option<&'a Repository>,
+    ) -> BoxFuture<'a, Result<Placed, BlobError>> {
+        async move {
+            let blob = content.descriptor();
+            let upload = self
+                .client
+                .start_upload(&self.repository, &blob.digest, mount_from)
+                .await
+                .map_err(|error| BlobError::Destination(error.into()))?;
+            let session = match upload {
+                Upload::Mounted => return Ok(Placed::Mounted),
+                Upload::Session(session) => session,
+            };
+            match self
+                .client
+                .upload_blob(session, blob, content.read_from(0))
+                .await
+            {
+                Ok(()) => Ok(Placed::Sent),
+                Err(UploadError::Source(error)) => Err(BlobError::Source(error)),
+                Err(UploadError::Destination(error)) => Err(BlobError::Destination(error.into())),
+                Err(UploadError::SourceLength { expected }) => {
+                    Err(BlobError::Source(Error::Length {
+                        place: content.place(),
+                        digest: blob.digest.clone(),
+                        expected,
+                    }))
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn put_manifest<'a>(&'a self, manifest: &'a Manifest, tag: Option<&'a Tag>) -> Outcome<'a, ()> {
+        self.client
+            .put_manifest(&self.repository, manifest, tag)
+            .err_into()
+            .boxed()
+    }
+
+    /// Everything was readable as it was written.
+    fn finish(&self) -> Outcome<'_, ()> {
+        futures::future::ready(Ok(())).boxed()
+    }
+}
