@@ -117,22 +117,27 @@ impl Image {
 /// caches are stored like that.
 fn split(content: Content) -> (Vec<Digest>, Vec<Descriptor>) {
     match content {
-        Content::Image { config, layers } => {
-            let mut seen = BTreeSet::new();
-            let mut blobs: Vec<Descriptor> = std::iter::once(config).chain(layers).collect();
-            blobs.retain(|blob| seen.insert(blob.digest.clone()));
-            (Vec::new(), blobs)
-        }
-        Content::Index { manifests } => {
-            let (children, blobs): (Vec<_>, Vec<_>) = manifests.into_iter().partition(|child| {
-                child.media_type.is_index() || child.media_type.is_image_manifest()
-            });
+        Content::Image { config, layers, .. } => (
+            Vec::new(),
+            distinct(std::iter::once(config).chain(layers).collect()),
+        ),
+        Content::Artifact { blobs, .. } => (Vec::new(), distinct(blobs)),
+        Content::Index { manifests, .. } => {
+            let (children, blobs): (Vec<_>, Vec<_>) = manifests
+                .into_iter()
+                .partition(|child| child.media_type.is_manifest());
             (
                 children.into_iter().map(|child| child.digest).collect(),
                 blobs,
             )
         }
     }
+}
+
+fn distinct(mut blobs: Vec<Descriptor>) -> Vec<Descriptor> {
+    let mut seen = BTreeSet::new();
+    blobs.retain(|blob| seen.insert(blob.digest.clone()));
+    blobs
 }
 
 fn too_large(digest: &Digest) -> Failure {

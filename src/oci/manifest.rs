@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::descriptor::{FalseData, UnverifiedDescriptor};
 use super::{Descriptor, Digest, MediaType};
 
 /// The largest manifest that is read, in bytes; the distribution specification asks registries to
@@ -23,11 +24,19 @@ pub struct Manifest {
 
 /// What a manifest points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each manifest at a time, and it is taken apart at once"
+)]
 pub enum Content {
     /// An index or manifest list: other manifests, usually one per platform.
     Index {
         /// The children in the order of the document.
         manifests: Vec<Descriptor>,
+        /// The manifest that this one is about, when it is a referrer.
+        subject: Option<Descriptor>,
+        /// What kind of artifact it is, when it is one and says so.
+        artifact_type: Option<MediaType>,
     },
     /// An image or artifact.
     Image {
@@ -35,7 +44,33 @@ pub enum Content {
         config: Descriptor,
         /// The layers in the order of the document, duplicates included.
         layers: Vec<Descriptor>,
+        /// The manifest that this one is about, when it is a referrer: a signature, for example.
+        subject: Option<Descriptor>,
+        /// What kind of artifact it is, when it is one and says so. Otherwise the media type of
+        /// the configuration tells.
+        artifact_type: Option<MediaType>,
     },
+    /// An artifact manifest of the kinds that image-spec 1.1 did not keep.
+    Artifact {
+        /// The content in the order of the document, duplicates included.
+        blobs: Vec<Descriptor>,
+        /// The manifest that this one is about.
+        subject: Option<Descriptor>,
+        /// What kind of artifact it is.
+        artifact_type: Option<MediaType>,
+    },
+}
+
+impl Content {
+    /// The manifest that this one is about, when it is a referrer.
+    #[must_use]
+    pub const fn subject(&self) -> Option<&Descriptor> {
+        match self {
+            Self::Index { subject, .. }
+            | Self::Image { subject, .. }
+            | Self::Artifact { subject, .. } => subject.as_ref(),
+        }
+    }
 }
 
 /// Why a document is not a manifest that can be copied.
@@ -76,7 +111,23 @@ pub enum ManifestError {
         /// Which members contradict each other.
         problem: &'static str,
     },
-    /// A media type that cannot be walked, for example Docker schema 1.
+    /// A descriptor carries content that is not the content it describes.
+    #[error("manifest {digest} carries false `data` for {blob}: its size or digest differs")]
+    FalseData {
+        /// The digest of the document.
+        digest: Digest,
+        /// The digest in the descriptor.
+        blob: Digest,
+    },
+    /// Docker's first manifest format, which registries and runtimes have given up.
+    #[error(
+        "manifest {digest} has Docker's obsolete schema 1; pull it with an old Docker and push it again, or convert it"
+    )]
+    Schema1 {
+        /// The digest of the document.
+        digest: Digest,
+    },
+    /// A media type that cannot be walked.
     #[error("manifest {digest} has the unsupported media type {media_type:?}")]
     Unsupported {
         /// The digest of the document.
@@ -90,9 +141,12 @@ pub enum ManifestError {
 #[serde(rename_all = "camelCase")]
 struct Document {
     media_type: Option<MediaType>,
-    manifests: Option<Vec<Descriptor>>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<UnverifiedDescriptor>>,
+    config: Option<UnverifiedDescriptor>,
+    layers: Option<Vec<UnverifiedDescriptor>>,
+    blobs: Option<Vec<UnverifiedDescriptor>>,
+    subject: Option<UnverifiedDescriptor>,
+    artifact_type: Option<MediaType>,
 }
 
 impl Manifest {
@@ -150,55 +204,109 @@ impl Manifest {
 
     /// Reads what the document points at.
     pub fn content(&self) -> Result<Content, ManifestError> {
+        let media_type = &self.media_type;
+        if media_type.is_schema_1() {
+            return Err(ManifestError::Schema1 {
+                digest: self.digest.clone(),
+            });
+        }
+        if !media_type.is_manifest() {
+            return Err(ManifestError::Unsupported {
+                digest: self.digest.clone(),
+                media_type: media_type.clone(),
+            });
+        }
         let document: Document =
             serde_json::from_slice(&self.bytes).map_err(|source| ManifestError::Json {
                 digest: self.digest.clone(),
                 source,
             })?;
         if let Some(inside) = document.media_type.as_ref()
-            && *inside != self.media_type
+            && inside != media_type
         {
             return Err(ManifestError::MediaTypeMismatch {
                 digest: self.digest.clone(),
                 inside: inside.clone(),
-                outside: self.media_type.clone(),
+                outside: media_type.clone(),
             });
         }
+        self.check_members(&document)?;
+        self.verified_content(document)
+            .map_err(|FalseData { blob }| ManifestError::FalseData {
+                digest: self.digest.clone(),
+                blob,
+            })
+    }
+
+    /// Whether exactly those members are there that documents of this media type have.
+    fn check_members(&self, document: &Document) -> Result<(), ManifestError> {
         let Document {
             manifests,
             config,
             layers,
+            blobs,
             ..
         } = document;
-        if self.media_type.is_index() {
-            if config.is_some() || layers.is_some() {
-                return Err(self.ambiguous("an index with `config` or `layers`"));
+        let problem = if self.media_type.is_index() {
+            if config.is_some() || layers.is_some() || blobs.is_some() {
+                Some("an index with `config`, `layers` or `blobs`")
+            } else if manifests.is_none() {
+                Some("an index without `manifests`")
+            } else {
+                None
             }
-            let manifests =
-                manifests.ok_or_else(|| self.ambiguous("an index without `manifests`"))?;
-            Ok(Content::Index { manifests })
-        } else if self.media_type.is_image_manifest() {
-            if manifests.is_some() {
-                return Err(self.ambiguous("an image manifest with `manifests`"));
-            }
-            let config =
-                config.ok_or_else(|| self.ambiguous("an image manifest without `config`"))?;
-            let layers =
-                layers.ok_or_else(|| self.ambiguous("an image manifest without `layers`"))?;
-            Ok(Content::Image { config, layers })
+        } else if self.media_type.is_artifact_manifest() {
+            (manifests.is_some() || config.is_some() || layers.is_some())
+                .then_some("an artifact manifest with `manifests`, `config` or `layers`")
+        } else if manifests.is_some() || blobs.is_some() {
+            Some("an image manifest with `manifests` or `blobs`")
+        } else if config.is_none() {
+            Some("an image manifest without `config`")
+        } else if layers.is_none() {
+            Some("an image manifest without `layers`")
         } else {
-            Err(ManifestError::Unsupported {
+            None
+        };
+        problem.map_or(Ok(()), |problem| {
+            Err(ManifestError::Ambiguous {
                 digest: self.digest.clone(),
-                media_type: self.media_type.clone(),
+                problem,
             })
-        }
+        })
     }
 
-    fn ambiguous(&self, problem: &'static str) -> ManifestError {
-        ManifestError::Ambiguous {
-            digest: self.digest.clone(),
-            problem,
-        }
+    /// Puts together what a document of checked members points at.
+    fn verified_content(&self, document: Document) -> Result<Content, FalseData> {
+        let verify_all = |descriptors: Option<Vec<UnverifiedDescriptor>>| {
+            descriptors
+                .into_iter()
+                .flatten()
+                .map(UnverifiedDescriptor::verify)
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let subject = document
+            .subject
+            .map(UnverifiedDescriptor::verify)
+            .transpose()?;
+        let artifact_type = document.artifact_type;
+        Ok(match document.config {
+            Some(config) => Content::Image {
+                config: config.verify()?,
+                layers: verify_all(document.layers)?,
+                subject,
+                artifact_type,
+            },
+            None if self.media_type.is_index() => Content::Index {
+                manifests: verify_all(document.manifests)?,
+                subject,
+                artifact_type,
+            },
+            None => Content::Artifact {
+                blobs: verify_all(document.blobs)?,
+                subject,
+                artifact_type,
+            },
+        })
     }
 }
 
@@ -219,7 +327,7 @@ mod tests {
     #[test]
     fn an_index_lists_its_children() {
         let index = manifest(MediaType::OCI_INDEX, r#"{"manifests":[$D,$D],"unknown":1}"#);
-        let Content::Index { manifests } = index.content().unwrap() else {
+        let Content::Index { manifests, .. } = index.content().unwrap() else {
             panic!("not an index")
         };
         assert_eq!(manifests.len(), 2);
@@ -235,6 +343,18 @@ mod tests {
         assert!(
             matches!(image.content().unwrap(), Content::Image { layers, .. } if layers.len() == 1)
         );
+    }
+
+    #[test]
+    fn case_52_an_old_artifact_manifest_lists_its_blobs() {
+        let artifact = manifest(
+            MediaType::ORAS_ARTIFACT_MANIFEST,
+            r#"{"artifactType":"application/vnd.example","blobs":[$D],"subject":$D}"#,
+        )
+        .content()
+        .unwrap();
+        assert_eq!(artifact.subject().unwrap().size, 3);
+        assert!(matches!(artifact, Content::Artifact { blobs, .. } if blobs.len() == 1));
     }
 
     #[rstest]
@@ -263,7 +383,18 @@ mod tests {
     #[case::schema_1(
         "application/vnd.docker.distribution.manifest.v1+prettyjws",
         "{}",
-        "unsupported media type"
+        "schema 1"
+    )]
+    #[case::no_manifest("application/vnd.example+json", "{}", "unsupported media type")]
+    #[case::false_data(
+        MediaType::OCI_INDEX,
+        r#"{"manifests":[],"subject":{"mediaType":"a/b","size":3,"data":"e30=","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}}"#,
+        "false `data` for sha256:44136fa"
+    )]
+    #[case::artifact_with_layers(
+        MediaType::OCI_ARTIFACT_MANIFEST,
+        r#"{"blobs":[],"layers":[]}"#,
+        "ambiguous"
     )]
     fn documents_that_can_be_misread_are_refused(
         #[case] media_type: &str,

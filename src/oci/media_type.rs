@@ -1,4 +1,5 @@
-//! Media types of manifests, and what each means for the one who walks an image.
+//! Media types of manifests, configurations and layers, and what each means for the one who walks
+//! or converts an image.
 
 use std::fmt;
 
@@ -21,6 +22,50 @@ impl MediaType {
         "application/vnd.docker.distribution.manifest.list.v2+json";
     /// `application/vnd.docker.distribution.manifest.v2+json`
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+    /// Docker's first manifest format, signed; nothing pushes it any more.
+    pub const DOCKER_SCHEMA_1_SIGNED: &str =
+        "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    /// Docker's first manifest format, unsigned.
+    pub const DOCKER_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+    /// The artifact manifest of the release candidates of image-spec 1.1, since withdrawn.
+    pub const OCI_ARTIFACT_MANIFEST: &str = "application/vnd.oci.artifact.manifest.v1+json";
+    /// The artifact manifest of ORAS before that.
+    pub const ORAS_ARTIFACT_MANIFEST: &str = "application/vnd.cncf.oras.artifact.manifest.v1+json";
+
+    /// The configuration of an OCI image.
+    pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// The configuration of a Docker image.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// The two bytes `{}`, where an artifact has nothing to say.
+    pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+    /// An uncompressed OCI layer.
+    pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    /// An OCI layer compressed with gzip.
+    pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// An OCI layer compressed with zstd.
+    pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    /// An uncompressed OCI layer that its licence kept out of registries; deprecated.
+    pub const OCI_NONDISTRIBUTABLE_LAYER: &str =
+        "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    /// The same compressed with gzip.
+    pub const OCI_NONDISTRIBUTABLE_LAYER_GZIP: &str =
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+    /// The same compressed with zstd.
+    pub const OCI_NONDISTRIBUTABLE_LAYER_ZSTD: &str =
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
+    /// An uncompressed Docker layer.
+    pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+    /// A Docker layer compressed with gzip.
+    pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// A Docker layer compressed with zstd; in no specification, but in registries.
+    pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+    /// An uncompressed Docker layer that is fetched from elsewhere: Windows base images.
+    pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+    /// The same compressed with gzip.
+    pub const DOCKER_FOREIGN_LAYER_GZIP: &str =
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
     /// The manifest types this client can walk, for the `Accept` header of a manifest request.
     pub const ACCEPTED_MANIFESTS: [&str; 4] = [
@@ -54,6 +99,107 @@ impl MediaType {
     pub fn is_image_manifest(&self) -> bool {
         matches!(self.as_str(), Self::OCI_MANIFEST | Self::DOCKER_MANIFEST)
     }
+
+    /// Whether it is one of the artifact manifests that image-spec 1.1 did not keep. They have
+    /// `blobs` instead of `config` and `layers`.
+    #[must_use]
+    pub fn is_artifact_manifest(&self) -> bool {
+        matches!(
+            self.as_str(),
+            Self::OCI_ARTIFACT_MANIFEST | Self::ORAS_ARTIFACT_MANIFEST
+        )
+    }
+
+    /// Whether it is Docker's first manifest format, which cannot be copied by digest.
+    #[must_use]
+    pub fn is_schema_1(&self) -> bool {
+        matches!(
+            self.as_str(),
+            Self::DOCKER_SCHEMA_1 | Self::DOCKER_SCHEMA_1_SIGNED
+        )
+    }
+
+    /// Whether a descriptor of this type points at a manifest or an index rather than at a blob.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
+        self.is_index()
+            || self.is_image_manifest()
+            || self.is_artifact_manifest()
+            || self.is_schema_1()
+    }
+
+    /// Whether Docker defined it.
+    #[must_use]
+    pub fn is_docker(&self) -> bool {
+        self.as_str().starts_with("application/vnd.docker.")
+    }
+
+    /// Whether it is the configuration of an image that runs, not of another artifact.
+    #[must_use]
+    pub fn is_image_config(&self) -> bool {
+        matches!(self.as_str(), Self::OCI_CONFIG | Self::DOCKER_CONFIG)
+    }
+
+    /// Whether it is a layer of an image: a file system change set, in whatever form.
+    #[must_use]
+    pub fn is_layer(&self) -> bool {
+        self.layer_compression().is_some() || self.is_encrypted_layer()
+    }
+
+    /// How a layer is compressed; [`None`] when it is no layer, or one that is encrypted.
+    ///
+    /// It is what the manifest says. Layers whose bytes say something else exist.
+    #[must_use]
+    pub fn layer_compression(&self) -> Option<LayerCompression> {
+        match self.as_str() {
+            Self::OCI_LAYER
+            | Self::OCI_NONDISTRIBUTABLE_LAYER
+            | Self::DOCKER_LAYER
+            | Self::DOCKER_FOREIGN_LAYER => Some(LayerCompression::None),
+            Self::OCI_LAYER_GZIP
+            | Self::OCI_NONDISTRIBUTABLE_LAYER_GZIP
+            | Self::DOCKER_LAYER_GZIP
+            | Self::DOCKER_FOREIGN_LAYER_GZIP => Some(LayerCompression::Gzip),
+            Self::OCI_LAYER_ZSTD
+            | Self::OCI_NONDISTRIBUTABLE_LAYER_ZSTD
+            | Self::DOCKER_LAYER_ZSTD => Some(LayerCompression::Zstd),
+            _ => None,
+        }
+    }
+
+    /// Whether the registry need not hold the content: it is found under the descriptor's `urls`.
+    #[must_use]
+    pub fn is_nondistributable_layer(&self) -> bool {
+        matches!(
+            self.as_str(),
+            Self::OCI_NONDISTRIBUTABLE_LAYER
+                | Self::OCI_NONDISTRIBUTABLE_LAYER_GZIP
+                | Self::OCI_NONDISTRIBUTABLE_LAYER_ZSTD
+                | Self::DOCKER_FOREIGN_LAYER
+                | Self::DOCKER_FOREIGN_LAYER_GZIP
+        )
+    }
+
+    /// Whether it is a layer that only the holder of a key can read (ocicrypt).
+    #[must_use]
+    pub fn is_encrypted_layer(&self) -> bool {
+        let plain = self
+            .0
+            .strip_suffix("+encrypted")
+            .or_else(|| self.0.strip_suffix("+enc"));
+        plain.is_some_and(|plain| Self::new(plain).layer_compression().is_some())
+    }
+}
+
+/// How a layer is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LayerCompression {
+    /// Not at all: a tar file.
+    None,
+    /// With gzip.
+    Gzip,
+    /// With zstd.
+    Zstd,
 }
 
 impl From<String> for MediaType {
@@ -82,7 +228,46 @@ impl fmt::Debug for MediaType {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    #[rstest]
+    #[case(MediaType::OCI_LAYER, Some(LayerCompression::None), false)]
+    #[case(MediaType::OCI_LAYER_GZIP, Some(LayerCompression::Gzip), false)]
+    #[case(MediaType::DOCKER_LAYER_ZSTD, Some(LayerCompression::Zstd), false)]
+    #[case(
+        MediaType::DOCKER_FOREIGN_LAYER_GZIP,
+        Some(LayerCompression::Gzip),
+        true
+    )]
+    #[case(
+        MediaType::OCI_NONDISTRIBUTABLE_LAYER,
+        Some(LayerCompression::None),
+        true
+    )]
+    #[case("application/vnd.oci.image.layer.v1.tar+zstd+encrypted", None, false)]
+    #[case("application/vnd.docker.image.rootfs.diff.tar.gzip+enc", None, false)]
+    fn layers_are_recognised(
+        #[case] text: &str,
+        #[case] compression: Option<LayerCompression>,
+        #[case] nondistributable: bool,
+    ) {
+        let layer = MediaType::new(text);
+        assert!(layer.is_layer());
+        assert_eq!(layer.layer_compression(), compression);
+        assert_eq!(layer.is_encrypted_layer(), compression.is_none());
+        assert_eq!(layer.is_nondistributable_layer(), nondistributable);
+    }
+
+    #[rstest]
+    #[case(MediaType::OCI_CONFIG)]
+    #[case(MediaType::OCI_EMPTY)]
+    #[case(MediaType::OCI_MANIFEST)]
+    #[case("application/vnd.example+encrypted")]
+    fn other_types_are_no_layers(#[case] text: &str) {
+        assert!(!MediaType::new(text).is_layer());
+    }
 
     #[test]
     fn parameters_and_case_do_not_matter() {

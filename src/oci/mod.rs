@@ -3,14 +3,18 @@
 //! A value of these types is valid by construction: the parsers here are the only way in. Nothing
 //! here performs I/O or knows HTTP or Kubernetes.
 
+mod config;
 mod descriptor;
 mod digest;
 mod manifest;
 mod media_type;
+mod platform;
 mod reference;
 
+pub use config::{ConfigError, HistoryEntry, ImageConfig, MAX_CONFIG_BYTES};
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher};
 pub use manifest::{Content, MAX_MANIFEST_BYTES, Manifest, ManifestError};
-pub use media_type::MediaType;
+pub use media_type::{LayerCompression, MediaType};
+pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, RegistryHost, Repository, Tag};

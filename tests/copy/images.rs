@@ -113,10 +113,12 @@ async fn push_index(
 ) -> Manifest {
     let manifests: Vec<_> = images
         .iter()
-        .map(|image| Descriptor {
-            media_type: image.media_type().clone(),
-            digest: image.digest().clone(),
-            size: image.bytes().len() as u64,
+        .map(|image| {
+            Descriptor::new(
+                image.media_type().clone(),
+                image.digest().clone(),
+                image.bytes().len() as u64,
+            )
         })
         .collect();
     // Spaces, so that writing the document anew would change its digest.

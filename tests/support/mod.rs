@@ -65,11 +65,11 @@ pub(crate) fn repository(name: &str) -> Repository {
 
 /// The descriptor of some content.
 pub(crate) fn blob(content: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: MediaType::new("application/vnd.oci.image.layer.v1.tar"),
-        digest: Digest::sha256(content),
-        size: content.len() as u64,
-    }
+    Descriptor::new(
+        MediaType::new(MediaType::OCI_LAYER),
+        Digest::sha256(content),
+        content.len() as u64,
+    )
 }
 
 /// An image manifest with one layer.
