@@ -42,6 +42,10 @@ pub enum Reason {
     RateLimited,
     /// The registry broke the protocol, or content did not have its digest.
     RegistryError,
+    /// The destination cannot hold an image of this kind.
+    DestinationUnsupported,
+    /// A file or archive cannot be read or written.
+    StorageFailed,
     /// The worker did not finish: its pod failed or ran out of time.
     RunFailed,
     /// The worker reported success, but the destination holds something else.
@@ -79,6 +83,7 @@ impl Reason {
             | Self::PushDenied
             | Self::SourceNotFound
             | Self::SourceInvalid
+            | Self::DestinationUnsupported
             | Self::TlsUntrusted => Class::Stalled,
             Self::Succeeded
             | Self::Progressing
@@ -86,6 +91,7 @@ impl Reason {
             | Self::RegistryUnreachable
             | Self::RateLimited
             | Self::RegistryError
+            | Self::StorageFailed
             | Self::RunFailed
             | Self::DestinationMismatch
             | Self::DriftDetected => Class::Transient,

@@ -3,173 +3,258 @@
 //! Within a run every blob moves at most once per destination registry: whoever comes second waits
 //! for the first and then mounts from its repository.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures::TryFutureExt as _;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 
+use super::place::DestinationState;
+use super::progress::{BlobOutcome, Counters, Event, Observer};
 use super::{Failure, Side};
-use crate::oci::{Descriptor, Digest, RegistryHost, Repository};
-use crate::reason::Reason;
-use crate::registry::{Client, Upload, UploadError};
+use crate::oci::{Descriptor, Digest, Repository};
+use crate::transport::{
+    BlobError, BlobReader, ByteStream, Destination, Error, Existing, Placed, Source, VerifiedBlob,
+};
 
-/// Blobs in flight at once. More do not help one registry and cost memory: each holds one
-/// connection's buffers on both sides.
-const PARALLEL_BLOBS: usize = 4;
-/// How often one blob is started from its first byte.
-const ATTEMPTS: u32 = 3;
+/// Blobs in flight at once. More cost memory, each holds one connection's buffers on both sides;
+/// what one registry bears is the business of its client.
+const PARALLEL_BLOBS: usize = 32;
+/// How often one blob is tried, after all that its client repeats by itself.
+const ATTEMPTS: u32 = 4;
+/// The wait before the second try; it doubles from there.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// One repository with the client that may use it.
-#[derive(Clone, Debug)]
-pub(super) struct Endpoint {
-    pub(super) client: Client,
-    pub(super) registry: RegistryHost,
-    pub(super) repository: Repository,
-}
-
-/// What the blobs of a run cost, as it goes on.
-#[derive(Debug, Default)]
-pub(super) struct BlobCounters {
-    pub(super) bytes: AtomicU64,
-    pub(super) copied: AtomicU64,
-    pub(super) mounted: AtomicU64,
-    pub(super) skipped: AtomicU64,
-}
-
-/// A repository of a destination registry that holds the blob, once one is known. The lock is held
-/// while the blob is brought there.
-type KnownLocation = Arc<tokio::sync::Mutex<Option<Repository>>>;
+/// Repositories of one destination registry that hold a blob. The lock is held while the blob is
+/// brought to one more.
+type Holders = Arc<tokio::sync::Mutex<BTreeSet<String>>>;
 
 /// The blob transfers of one run.
 #[derive(Debug)]
 pub(super) struct BlobTransfers {
-    locations: Mutex<HashMap<(RegistryHost, Digest), KnownLocation>>,
+    holders: Mutex<HashMap<(String, Digest), Holders>>,
     permits: Semaphore,
-    counters: Arc<BlobCounters>,
+    counters: Arc<Counters>,
+    observer: Arc<dyn Observer>,
 }
 
-enum Brought {
-    Copied,
-    Mounted,
-    Skipped,
+/// How far what was learnt before is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// What this run did, and what was there before it, is there.
+    Known,
+    /// The destination lacks something that it should have: everything is looked up anew.
+    Nothing,
+}
+
+/// A failed attempt, and whether another may succeed.
+struct FailedAttempt {
+    failure: Failure,
+    is_transient: bool,
+}
+
+impl FailedAttempt {
+    fn of(side: Side) -> impl FnOnce(Error) -> Self {
+        move |error| Self {
+            failure: Failure::of_place(side, &error),
+            is_transient: error.is_transient(),
+        }
+    }
 }
 
 impl BlobTransfers {
-    pub(super) fn new(counters: Arc<BlobCounters>) -> Self {
+    pub(super) fn new(counters: Arc<Counters>, observer: Arc<dyn Observer>) -> Self {
         Self {
-            locations: Mutex::default(),
+            holders: Mutex::default(),
             permits: Semaphore::new(PARALLEL_BLOBS),
             counters,
+            observer,
         }
     }
 
-    /// Makes sure that the destination repository holds the blob.
+    /// Makes sure that the destination holds the blob.
     pub(super) async fn bring(
         &self,
-        source: &Endpoint,
-        destination: &Endpoint,
+        source: &Arc<dyn Source>,
+        destination: &DestinationState,
         blob: &Descriptor,
+        trust: Trust,
     ) -> Result<(), Failure> {
-        let known = {
-            let mut locations = self
-                .locations
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let key = (destination.registry.clone(), blob.digest.clone());
-            Arc::clone(locations.entry(key).or_default())
-        };
-        let mut known = known.lock().await;
-        if known.as_ref() == Some(&destination.repository) {
+        let place = destination.place.as_ref();
+        let holders = self.holders(place, blob);
+        let mut holders = holders.lock().await;
+        let name = place.name();
+        if trust == Trust::Nothing {
+            holders.clear();
+        } else if holders.contains(&name) {
             return Ok(());
         }
         // The semaphore is never closed, so that a permit always comes.
         let _permit = self.permits.acquire().await.ok();
-        let brought = self
-            .bring_with_retries(source, destination, blob, known.as_ref())
+        let mount_from = mount_candidate(source.as_ref(), place, &holders);
+        let outcome = self
+            .bring_with_retries(source, destination, blob, mount_from.as_ref())
             .await?;
-        *known = Some(destination.repository.clone());
-        let counter = match brought {
-            Brought::Copied => {
-                self.counters.bytes.fetch_add(blob.size, Ordering::Relaxed);
-                &self.counters.copied
-            }
-            Brought::Mounted => &self.counters.mounted,
-            Brought::Skipped => &self.counters.skipped,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        holders.insert(name);
+        self.counters.count(blob, outcome);
         Ok(())
+    }
+
+    fn holders(&self, place: &dyn Destination, blob: &Descriptor) -> Holders {
+        let store = place
+            .location()
+            .map_or_else(|| place.name(), |location| location.registry.to_string());
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(holders.entry((store, blob.digest.clone())).or_default())
     }
 
     async fn bring_with_retries(
         &self,
-        source: &Endpoint,
-        destination: &Endpoint,
+        source: &Arc<dyn Source>,
+        destination: &DestinationState,
         blob: &Descriptor,
         mount_from: Option<&Repository>,
-    ) -> Result<Brought, Failure> {
+    ) -> Result<BlobOutcome, Failure> {
+        let mut wait = FIRST_WAIT;
         let mut attempt = 1;
+        let name = destination.place.name();
         loop {
-            match bring_once(source, destination, blob, mount_from).await {
-                Err((failure, true)) if attempt < ATTEMPTS => {
-                    tracing::warn!(digest = %blob.digest, attempt, %failure, "blob transfer starts over");
+            self.observer.observe(&Event::BlobStarted {
+                blob,
+                destination: &name,
+            });
+            let result = self.bring_once(source, destination, blob, mount_from).await;
+            self.observer.observe(&Event::BlobEnded {
+                digest: &blob.digest,
+                outcome: result.as_ref().copied().unwrap_or(BlobOutcome::Failed),
+            });
+            match result {
+                Err(failed) if failed.is_transient && attempt < ATTEMPTS => {
+                    tracing::warn!(digest = %blob.digest, attempt, failure = %failed.failure, "blob transfer starts over");
+                    tokio::time::sleep(wait).await;
                     attempt += 1;
+                    wait *= 2;
                 }
-                result => return result.map_err(|(failure, _)| failure),
+                result => return result.map_err(|failed| failed.failure),
             }
         }
     }
+
+    async fn bring_once(
+        &self,
+        source: &Arc<dyn Source>,
+        destination: &DestinationState,
+        blob: &Descriptor,
+        mount_from: Option<&Repository>,
+    ) -> Result<BlobOutcome, FailedAttempt> {
+        let place = &destination.place;
+        let existing = destination
+            .existing()
+            .await
+            .map_err(FailedAttempt::of(Side::Destination))?;
+        // In an empty repository nothing has to be looked for.
+        if *existing != Existing::Nothing
+            && place
+                .has_blob(blob)
+                .await
+                .map_err(FailedAttempt::of(Side::Destination))?
+        {
+            return Ok(BlobOutcome::Existing);
+        }
+        let content = VerifiedBlob::new(blob.clone(), self.reader(source, blob));
+        match place.put_blob(&content, mount_from).await {
+            Ok(Placed::Sent) => Ok(BlobOutcome::Sent),
+            Ok(Placed::Mounted) => Ok(BlobOutcome::Mounted),
+            Err(BlobError::Source(error)) => Err(FailedAttempt::of(Side::Source)(error)),
+            Err(BlobError::Destination(error)) => Err(FailedAttempt::of(Side::Destination)(error)),
+        }
+    }
+
+    /// What gives the bytes of `blob`: the descriptor itself, if it holds them.
+    fn reader(&self, source: &Arc<dyn Source>, blob: &Descriptor) -> Arc<dyn BlobReader> {
+        let reader: Arc<dyn BlobReader> = match &blob.data {
+            Some(data) => Arc::new(Inline {
+                source: Arc::clone(source),
+                data: data.clone(),
+            }),
+            None => Arc::new(Arc::clone(source)),
+        };
+        Arc::new(Observed {
+            reader,
+            observer: Arc::clone(&self.observer),
+        })
+    }
 }
 
-/// One attempt; an error says whether another may succeed.
-async fn bring_once(
-    source: &Endpoint,
-    destination: &Endpoint,
-    blob: &Descriptor,
-    mount_from: Option<&Repository>,
-) -> Result<Brought, (Failure, bool)> {
-    let of = |side| {
-        move |error: crate::registry::Error| {
-            (Failure::of_registry(side, &error), error.is_transient())
-        }
-    };
-    let (client, repository) = (&destination.client, &destination.repository);
-    if client
-        .blob_exists(repository, &blob.digest)
-        .await
-        .map_err(of(Side::Destination))?
-    {
-        return Ok(Brought::Skipped);
+/// A repository of the destination's registry that has the blob, so that it need not be sent.
+fn mount_candidate(
+    source: &dyn Source,
+    destination: &dyn Destination,
+    holders: &BTreeSet<String>,
+) -> Option<Repository> {
+    let here = destination.location()?;
+    let prefix = format!("{}/", here.registry);
+    holders
+        .iter()
+        .find_map(|holder| holder.strip_prefix(&prefix)?.parse().ok())
+        .or_else(|| {
+            source
+                .location()
+                .filter(|from| from.registry == here.registry && from.repository != here.repository)
+                .map(|from| from.repository.clone())
+        })
+}
+
+/// Content that came with its descriptor (image-spec, descriptor.md, `data`).
+#[derive(Debug)]
+struct Inline {
+    source: Arc<dyn Source>,
+    data: Bytes,
+}
+
+impl BlobReader for Inline {
+    fn place(&self) -> String {
+        self.source.name()
     }
-    let upload = client
-        .start_upload(repository, &blob.digest, mount_from)
-        .await
-        .map_err(of(Side::Destination))?;
-    let session = match upload {
-        Upload::Mounted => return Ok(Brought::Mounted),
-        Upload::Session(session) => session,
-    };
-    // The source is asked only when the upload's request wants its first byte, so that a source
-    // that fails ends the session like one that fails half-way.
-    let (source, blob_to_read) = (source.clone(), blob.clone());
-    let content = async move {
-        source
-            .client
-            .get_blob(&source.repository, &blob_to_read)
-            .await
+
+    fn read(&self, _blob: &Descriptor, offset: u64) -> ByteStream {
+        let offset = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.data.len());
+        stream::iter([Ok(self.data.slice(offset..))]).boxed()
     }
-    .try_flatten_stream();
-    match client.upload_blob(session, blob, content).await {
-        Ok(()) => Ok(Brought::Copied),
-        Err(UploadError::Source(error)) => Err(of(Side::Source)(error)),
-        Err(UploadError::Destination(error)) => Err(of(Side::Destination)(error)),
-        Err(error @ UploadError::SourceLength { .. }) => Err((
-            Failure {
-                reason: Reason::RegistryError,
-                message: error.to_string(),
-            },
-            true,
-        )),
+}
+
+/// Tells the observer of every piece.
+struct Observed {
+    reader: Arc<dyn BlobReader>,
+    observer: Arc<dyn Observer>,
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reader.fmt(formatter)
+    }
+}
+
+impl BlobReader for Observed {
+    fn place(&self) -> String {
+        self.reader.place()
+    }
+
+    fn read(&self, blob: &Descriptor, offset: u64) -> ByteStream {
+        let (observer, digest) = (Arc::clone(&self.observer), blob.digest.clone());
+        self.reader
+            .read(blob, offset)
+            .inspect_ok(move |piece| {
+                observer.observe(&Event::BlobBytes {
+                    digest: &digest,
+                    bytes: piece.len() as u64,
+                });
+            })
+            .boxed()
     }
 }

@@ -1,130 +1,123 @@
-//! Carries out a plan: images side by side, each to its destinations side by side, one failure
-//! never stopping the rest.
+//! Carries out a plan: the same engine as for the command line, with the plan's clients.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-
-use super::blob::{BlobCounters, BlobTransfers, Endpoint};
-use super::image::Image;
+use super::progress::{Counters, Unobserved};
 use super::{
-    AccessReference, Clients, Failure, Plan, PlannedDestination, PlannedImage, Report,
-    ReportedFailure, Side,
+    Clients, Failure, ImageCopy, ManifestName, Options, Plan, PlannedImage, Report,
+    ReportedFailure, Side, Target, copy_images,
 };
-use crate::oci::Reference;
+use crate::transport::RegistryRepository;
 
-/// Images that are copied at once.
-const PARALLEL_IMAGES: usize = 4;
 /// How often the log says how far a run is.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
 
 /// Copies everything in the plan and reports what became of it.
 pub async fn execute(plan: &Plan, clients: &Clients) -> Report {
-    let counters = Arc::new(BlobCounters::default());
-    let blobs = BlobTransfers::new(Arc::clone(&counters));
-    let copies = futures::stream::iter(&plan.images)
-        .map(|image| copy_image(image, clients, &blobs))
-        .buffer_unordered(PARALLEL_IMAGES)
-        .concat();
-    let outcomes = tokio::select! {
-        outcomes = copies => outcomes,
-        never = log_progress(&counters) => match never {},
-    };
-    let mut report = Report {
-        bytes: counters.bytes.load(Ordering::Relaxed),
-        blobs_copied: counters.copied.load(Ordering::Relaxed),
-        blobs_mounted: counters.mounted.load(Ordering::Relaxed),
-        blobs_skipped: counters.skipped.load(Ordering::Relaxed),
-        ..Report::default()
-    };
-    for outcome in outcomes {
-        match outcome {
-            Ok(()) => report.images_copied += 1,
-            Err(failure) => report.failures.push(failure),
-        }
-    }
-    report
-}
-
-/// One outcome per destination.
-async fn copy_image(
-    image: &PlannedImage,
-    clients: &Clients,
-    blobs: &BlobTransfers,
-) -> Vec<Result<(), ReportedFailure>> {
-    let read = async {
-        let source = endpoint(clients, &image.source, &image.access, Side::Source)?;
-        let manifests = Image::read(&source, &image.digest).await?;
-        Ok::<_, Failure>((source, manifests))
-    };
-    let read = read.await;
-    let copies = image.destinations.iter().map(|destination| {
-        let read = read.as_ref();
-        async move {
-            let copied = match read {
-                Ok((source, manifests)) => write_image(manifests, source, destination, clients, blobs).await,
-                Err(failure) => Err(failure.clone()),
-            };
-            let (from, to) = (image.source.to_string(), destination.reference.to_string());
-            match copied {
-                Ok(()) => {
-                    tracing::info!(source = %from, destination = %to, digest = %image.digest, "image copied");
-                    Ok(())
-                }
-                Err(failure) => {
-                    tracing::error!(source = %from, destination = %to, reason = %failure.reason, %failure, "image not copied");
-                    Err(ReportedFailure::new(from, to, &failure))
+    let mut report = Report::default();
+    let mut copies = Vec::new();
+    let mut planned = Vec::new();
+    for image in &plan.images {
+        match image_copy(image, clients) {
+            Ok(copy) => {
+                copies.push(copy);
+                planned.push(image);
+            }
+            Err(failure) => {
+                for destination in &image.destinations {
+                    report.failures.push(failed(
+                        image,
+                        &destination.reference.to_string(),
+                        &failure,
+                    ));
                 }
             }
         }
-    });
-    futures::future::join_all(copies).await
+    }
+    let counters = Arc::new(Counters::default());
+    let options = Options::default();
+    let copying = copy_images(
+        &copies,
+        &options,
+        Arc::clone(&counters),
+        Arc::new(Unobserved),
+    );
+    let outcomes = tokio::select! {
+        outcomes = copying => outcomes,
+        never = log_progress(&counters) => match never {},
+    };
+    for (image, outcome) in planned.iter().zip(outcomes) {
+        for (destination, result) in image.destinations.iter().zip(outcome) {
+            let to = destination.reference.to_string();
+            match result {
+                Ok(done) => {
+                    tracing::info!(source = %image.source, destination = %to, digest = %done.digest, "image copied");
+                    report.images_copied += 1;
+                }
+                Err(failure) => {
+                    tracing::error!(source = %image.source, destination = %to, reason = %failure.reason, %failure, "image not copied");
+                    report.failures.push(failed(image, &to, &failure));
+                }
+            }
+        }
+    }
+    let counts = counters.now();
+    Report {
+        bytes: counts.bytes,
+        blobs_copied: counts.sent,
+        blobs_mounted: counts.mounted,
+        blobs_skipped: counts.existing,
+        ..report
+    }
 }
 
-async fn write_image(
-    manifests: &Image,
-    source: &Endpoint,
-    destination: &PlannedDestination,
-    clients: &Clients,
-    blobs: &BlobTransfers,
-) -> Result<(), Failure> {
-    let endpoint = endpoint(
-        clients,
-        &destination.reference,
-        &destination.access,
-        Side::Destination,
-    )?;
-    manifests
-        .write(source, &endpoint, destination.reference.tag(), blobs)
-        .await
-}
-
-fn endpoint(
-    clients: &Clients,
-    reference: &Reference,
-    access: &AccessReference,
-    side: Side,
-) -> Result<Endpoint, Failure> {
-    let client = clients.get(side, reference, access)?;
-    Ok(Endpoint {
-        client,
-        registry: reference.registry().clone(),
-        repository: reference.repository().clone(),
+/// The task that a line of the plan stands for.
+fn image_copy(image: &PlannedImage, clients: &Clients) -> Result<ImageCopy, Failure> {
+    let place = |side, reference: &crate::oci::Reference, access| {
+        let client = clients.get(side, reference, access)?;
+        Ok::<_, Failure>(Arc::new(RegistryRepository::new(
+            client,
+            reference.registry().clone(),
+            reference.repository().clone(),
+        )))
+    };
+    let targets = image
+        .destinations
+        .iter()
+        .map(|destination| {
+            Ok(Target {
+                place: place(
+                    Side::Destination,
+                    &destination.reference,
+                    &destination.access,
+                )?,
+                tag: destination.reference.tag().cloned(),
+            })
+        })
+        .collect::<Result<_, Failure>>()?;
+    Ok(ImageCopy {
+        source: place(Side::Source, &image.source, &image.access)?,
+        image: ManifestName::Digest(image.digest.clone()),
+        targets,
     })
 }
 
-async fn log_progress(counters: &BlobCounters) -> std::convert::Infallible {
+fn failed(image: &PlannedImage, destination: &str, failure: &Failure) -> ReportedFailure {
+    ReportedFailure::new(image.source.to_string(), destination.to_owned(), failure)
+}
+
+async fn log_progress(counters: &Counters) -> std::convert::Infallible {
     let mut period = tokio::time::interval(PROGRESS_PERIOD);
     period.tick().await;
     loop {
         period.tick().await;
+        let counts = counters.now();
         tracing::info!(
-            bytes = counters.bytes.load(Ordering::Relaxed),
-            blobs_copied = counters.copied.load(Ordering::Relaxed),
-            blobs_mounted = counters.mounted.load(Ordering::Relaxed),
-            blobs_skipped = counters.skipped.load(Ordering::Relaxed),
+            bytes = counts.bytes,
+            blobs_copied = counts.sent,
+            blobs_mounted = counts.mounted,
+            blobs_skipped = counts.existing,
             "copying"
         );
     }

@@ -3,8 +3,9 @@
 use crate::oci::ManifestError;
 use crate::reason::Reason;
 use crate::registry::{Error, ErrorKind};
+use crate::transport;
 
-/// Which of the two registries failed.
+/// Which of the two places failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The one that is read from.
@@ -39,6 +40,34 @@ impl Failure {
             (ErrorKind::NotFound, Side::Destination) | (ErrorKind::Protocol, _) => {
                 Reason::RegistryError
             }
+        };
+        Self {
+            reason,
+            message: error.to_string(),
+        }
+    }
+
+    /// A failure of one of the places.
+    #[must_use]
+    pub fn of_place(side: Side, error: &transport::Error) -> Self {
+        let reason = match (error, side) {
+            (transport::Error::Registry(error), side) => return Self::of_registry(side, error),
+            (transport::Error::NotFound { .. }, Side::Source) => Reason::SourceNotFound,
+            (
+                transport::Error::Digest { .. }
+                | transport::Error::Length { .. }
+                | transport::Error::Malformed { .. },
+                Side::Source,
+            ) => Reason::SourceInvalid,
+            (transport::Error::Unsupported { .. }, _) => Reason::DestinationUnsupported,
+            (
+                transport::Error::File { .. }
+                | transport::Error::Digest { .. }
+                | transport::Error::Length { .. }
+                | transport::Error::Malformed { .. }
+                | transport::Error::NotFound { .. },
+                _,
+            ) => Reason::StorageFailed,
         };
         Self {
             reason,

@@ -1,21 +1,33 @@
-//! Moves images from source registries to destination registries.
+//! Moves images from sources to destinations.
 //!
-//! A [`Plan`] says which digest goes where; [`execute`] carries it out: blobs first, then the
-//! manifests of single platforms, then the index, the tag last, so that no tag ever points at an
-//! incomplete image. Nothing here knows Kubernetes.
+//! [`copy_images`] is the engine: blobs first, then the manifests of single platforms, then the
+//! index, the tag last, so that no tag ever points at an incomplete image. A [`Plan`] is the same
+//! work written down for a worker, and [`execute`] carries it out. Nothing here knows Kubernetes.
 
 mod access;
 mod blob;
+mod closure;
 mod destination;
+mod engine;
 mod execute;
 mod failure;
-mod image;
+mod finish;
+mod options;
+mod place;
 mod plan;
+mod progress;
+mod referrers;
 mod report;
+mod task;
+mod write;
 
 pub use access::{AccessCatalog, AccessReference, Clients, SecretContent, SecretContentError};
 pub use destination::{DestinationTemplate, TemplateError};
+pub use engine::{ImageOutcome, copy_images};
 pub use execute::execute;
 pub use failure::{Failure, Side};
+pub use options::Options;
 pub use plan::{Plan, PlannedDestination, PlannedImage};
+pub use progress::{BlobOutcome, Counters, Counts, Event, Observer, Unobserved};
 pub use report::{Report, ReportedFailure};
+pub use task::{Copied, ImageCopy, ManifestName, Target};

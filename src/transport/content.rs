@@ -247,11 +247,11 @@ mod tests {
             piece,
             reads: Mutex::default(),
         });
-        let descriptor = Descriptor {
-            media_type: MediaType::new("application/octet-stream"),
-            digest: Digest::sha256(described),
-            size: described.len() as u64,
-        };
+        let descriptor = Descriptor::new(
+            MediaType::new("application/octet-stream"),
+            Digest::sha256(described),
+            described.len() as u64,
+        );
         (VerifiedBlob::new(descriptor, reader.clone()), reader)
     }
 

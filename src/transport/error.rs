@@ -84,6 +84,12 @@ pub enum BlobError {
 }
 
 impl Error {
+    /// Whether the place says that it lacks content which a manifest needs.
+    #[must_use]
+    pub fn is_content_missing(&self) -> bool {
+        false
+    }
+
     /// Whether the same operation may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -1,0 +1,305 @@
+//! The run: images side by side, each to its targets side by side, one failure never stopping the
+//! rest.
+//!
+//! What is asked of a registry is asked once per run, and only when the answer is not known: see
+//! `docs/adr/0008-requests-of-a-copy.md`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt as _;
+use futures::future::join_all;
+
+use super::blob::{BlobTransfers, Trust};
+use super::closure::Closure;
+use super::place::{DestinationState, Places};
+use super::progress::{Counters, Event, Observer};
+use super::write::{Writer, find};
+use super::{Copied, Failure, ImageCopy, ManifestName, Options, Side, Target};
+use crate::oci::{Digest, Manifest};
+use crate::reason::Reason;
+use crate::registry::ManifestReference;
+use crate::transport::{Error, Source};
+
+/// What became of one image, by target in their order.
+pub type ImageOutcome = Vec<Result<Copied, Failure>>;
+
+/// One run.
+pub(super) struct Engine<'a> {
+    pub(super) options: &'a Options,
+    pub(super) places: Places,
+    pub(super) blobs: BlobTransfers,
+    observer: Arc<dyn Observer>,
+    /// Images with several tags: the second waits until the first is in place.
+    roots: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// One target, and what is known of its place.
+pub(super) struct Goal<'a> {
+    pub(super) target: &'a Target,
+    pub(super) destination: Arc<DestinationState>,
+}
+
+/// Copies images and says what became of each.
+pub async fn copy_images(
+    copies: &[ImageCopy],
+    options: &Options,
+    counters: Arc<Counters>,
+    observer: Arc<dyn Observer>,
+) -> Vec<ImageOutcome> {
+    let engine = Engine {
+        options,
+        places: Places::of(copies),
+        blobs: BlobTransfers::new(counters, Arc::clone(&observer)),
+        observer,
+        roots: Mutex::default(),
+    };
+    let mut outcomes: Vec<ImageOutcome> = futures::stream::iter(copies)
+        .map(|copy| engine.copy(copy))
+        .buffered(options.parallel_images.max(1))
+        .collect()
+        .await;
+    engine.finish(copies, &mut outcomes).await;
+    engine.tell(copies, &outcomes);
+    outcomes
+}
+
+impl Engine<'_> {
+    async fn copy(&self, copy: &ImageCopy) -> ImageOutcome {
+        match self.copy_to_targets(copy, Trust::Known).await {
+            Ok(outcome) => outcome,
+            Err(failure) => vec![Err(failure); copy.targets.len()],
+        }
+    }
+
+    pub(super) async fn copy_to_targets(
+        &self,
+        copy: &ImageCopy,
+        trust: Trust,
+    ) -> Result<ImageOutcome, Failure> {
+        let goals = self.goals(copy);
+        let (wanted, current) = self.look_up(copy, &goals, trust).await?;
+        let wanted = match wanted {
+            Some(digest)
+                if current
+                    .iter()
+                    .all(|found| found.as_ref().ok() == Some(&Some(digest.clone()))) =>
+            {
+                let unchanged = Copied {
+                    digest: digest.clone(),
+                    unchanged: true,
+                };
+                let mut outcome = vec![Ok(unchanged); goals.len()];
+                self.copy_referrers(copy, &[digest], &goals, &mut outcome)
+                    .await;
+                return Ok(outcome);
+            }
+            Some(digest) => ManifestName::Digest(digest),
+            None => copy.image.clone(),
+        };
+        let root = copy
+            .source
+            .manifest(wanted.as_reference())
+            .await
+            .map_err(|error| Failure::of_place(Side::Source, &error))?;
+        self.write_image(copy, &goals, current, root, trust).await
+    }
+
+    /// Writes the image `root` wherever something else is.
+    async fn write_image(
+        &self,
+        copy: &ImageCopy,
+        goals: &[Goal<'_>],
+        current: Vec<Result<Option<Digest>, Failure>>,
+        root: Manifest,
+        trust: Trust,
+    ) -> Result<ImageOutcome, Failure> {
+        let alone = self.root_lock(root.digest());
+        let alone = alone.lock().await;
+        let closure = if trust == Trust::Known && self.is_written(copy, goals, root.digest()).await
+        {
+            None
+        } else {
+            Some(Closure::read(&copy.source, root.clone()).await?)
+        };
+        let writes = goals.iter().zip(current).map(|(goal, current)| {
+            let (closure, root) = (closure.as_ref(), &root);
+            async move {
+                let unchanged = current?.as_ref() == Some(root.digest());
+                if !unchanged {
+                    self.write_to(copy, goal, closure, root, trust).await?;
+                }
+                Ok(Copied {
+                    digest: root.digest().clone(),
+                    unchanged,
+                })
+            }
+        });
+        let mut outcome = join_all(writes).await;
+        drop(alone);
+        if let Some(closure) = &closure {
+            let subjects: Vec<Digest> = closure.digests().cloned().collect();
+            self.copy_referrers(copy, &subjects, goals, &mut outcome)
+                .await;
+        }
+        Ok(outcome)
+    }
+
+    async fn write_to(
+        &self,
+        copy: &ImageCopy,
+        goal: &Goal<'_>,
+        closure: Option<&Closure>,
+        root: &Manifest,
+        trust: Trust,
+    ) -> Result<(), Failure> {
+        let writer = self.writer(&copy.source, &goal.destination);
+        match (closure, &goal.target.tag) {
+            (Some(closure), tag) => writer.write(closure, tag.as_ref(), trust).await,
+            (None, Some(tag)) => writer
+                .tag(root, tag)
+                .await
+                .map_err(|error| Failure::of_place(Side::Destination, &error)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// What the source has, and what is in place of it. The source is asked only if its answer can
+    /// save something; without an answer, the image has to be read.
+    async fn look_up(
+        &self,
+        copy: &ImageCopy,
+        goals: &[Goal<'_>],
+        trust: Trust,
+    ) -> Result<(Option<Digest>, Vec<Result<Option<Digest>, Failure>>), Failure> {
+        if trust == Trust::Nothing {
+            return Ok((None, vec![Ok(None); goals.len()]));
+        }
+        let may_have = join_all(goals.iter().map(|goal| async {
+            // What cannot be listed is asked for.
+            goal.destination
+                .may_have(goal.target.tag.as_ref())
+                .await
+                .unwrap_or(true)
+        }))
+        .await;
+        let found = join_all(
+            goals
+                .iter()
+                .zip(&may_have)
+                .map(|(goal, may_have)| async move {
+                    match (may_have, goal.reference(&copy.image)) {
+                        (true, Some(reference)) => goal
+                            .destination
+                            .place
+                            .find_manifest(reference)
+                            .await
+                            .map_err(|error| Failure::of_place(Side::Destination, &error)),
+                        _ => Ok(None),
+                    }
+                }),
+        );
+        let wanted = async {
+            match &copy.image {
+                ManifestName::Digest(digest) => Ok(Some(digest.clone())),
+                ManifestName::Tag(_) if may_have.contains(&true) => {
+                    find_source(copy.source.as_ref(), copy.image.as_reference()).await
+                }
+                ManifestName::Tag(_) => Ok(None),
+            }
+        };
+        let (wanted, found) = futures::join!(wanted, found);
+        Ok((wanted?, found))
+    }
+
+    pub(super) fn goals<'a>(&self, copy: &'a ImageCopy) -> Vec<Goal<'a>> {
+        copy.targets
+            .iter()
+            .filter_map(|target| {
+                let destination = self.places.destination(target.place.as_ref())?;
+                Some(Goal {
+                    target,
+                    destination: Arc::clone(destination),
+                })
+            })
+            .collect()
+    }
+
+    async fn is_written(&self, copy: &ImageCopy, goals: &[Goal<'_>], image: &Digest) -> bool {
+        for goal in goals {
+            if !self
+                .writer(&copy.source, &goal.destination)
+                .has_written(image)
+                .await
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(super) fn writer<'a>(
+        &'a self,
+        source: &'a Arc<dyn Source>,
+        destination: &'a DestinationState,
+    ) -> Writer<'a> {
+        Writer {
+            source,
+            destination,
+            blobs: &self.blobs,
+        }
+    }
+
+    fn root_lock(&self, root: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(roots.entry(root.clone()).or_default())
+    }
+
+    fn tell(&self, copies: &[ImageCopy], outcomes: &[ImageOutcome]) {
+        for (copy, outcome) in copies.iter().zip(outcomes) {
+            let source = copy.display_source();
+            for (target, result) in copy.targets.iter().zip(outcome) {
+                self.observer.observe(&Event::ImageEnded {
+                    source: &source,
+                    destination: &target.to_string(),
+                    result: result.as_ref(),
+                });
+            }
+        }
+    }
+}
+
+impl Goal<'_> {
+    /// Where the image can be found in place: under the tag, or under the digest that it is named by.
+    fn reference<'b>(&'b self, image: &'b ManifestName) -> Option<ManifestReference<'b>> {
+        match (&self.target.tag, image) {
+            (Some(tag), _) => Some(ManifestReference::Tag(tag)),
+            (None, ManifestName::Digest(digest)) => Some(ManifestReference::Digest(digest)),
+            (None, ManifestName::Tag(_)) => None,
+        }
+    }
+
+    /// Whether the image is where it should be now.
+    pub(super) async fn holds(&self, digest: &Digest) -> Result<bool, Error> {
+        let found = find(&self.destination, self.target.tag.as_ref(), digest).await?;
+        Ok(found.as_ref() == Some(digest))
+    }
+}
+
+/// The digest that a source has for `reference`, which it must have.
+async fn find_source(
+    source: &dyn Source,
+    reference: ManifestReference<'_>,
+) -> Result<Option<Digest>, Failure> {
+    match source.find_manifest(reference).await {
+        Ok(Some(digest)) => Ok(Some(digest)),
+        Ok(None) => Err(Failure {
+            reason: Reason::SourceNotFound,
+            message: format!(
+                "{} has no {reference}: check the name, and whether the credentials may see it",
+                source.name()
+            ),
+        }),
+        Err(error) => Err(Failure::of_place(Side::Source, &error)),
+    }
+}

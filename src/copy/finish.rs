@@ -1,0 +1,143 @@
+//! The end of a run: places complete what they hold, and what was written is read back, so that
+//! success is never only what a registry answered to a write.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+
+use super::blob::Trust;
+use super::engine::{Engine, Goal, ImageOutcome};
+use super::{Copied, Failure, ImageCopy, Side};
+use crate::oci::Digest;
+use crate::reason::Reason;
+use crate::transport::Existing;
+
+/// Tags of one place from which on listing them costs less than asking for each.
+const LISTED_FROM: usize = 3;
+/// Images that are read back at once.
+const PARALLEL_CHECKS: usize = 16;
+/// How often a tag is looked for that was written and is not there.
+const CHECKS: u32 = 4;
+/// The wait before the second look; it doubles from there.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+impl Engine<'_> {
+    /// Finishes all places and reads back what was written.
+    pub(super) async fn finish(&self, copies: &[ImageCopy], outcomes: &mut [ImageOutcome]) {
+        let mut failed = HashMap::new();
+        let mut listed = HashMap::new();
+        for destination in self.places.destinations() {
+            let name = destination.place.name();
+            if let Err(error) = destination.place.finish().await {
+                failed.insert(name, Failure::of_place(Side::Destination, &error));
+            } else if written_to(copies, outcomes, &name) >= LISTED_FROM
+                && let Ok(existing) = destination.place.existing().await
+            {
+                listed.insert(name, existing);
+            }
+        }
+        let checks = copies
+            .iter()
+            .zip(outcomes)
+            .map(|(copy, outcome)| self.check_image(copy, outcome, &failed, &listed));
+        futures::stream::iter(checks)
+            .for_each_concurrent(PARALLEL_CHECKS, |check| check)
+            .await;
+    }
+
+    async fn check_image(
+        &self,
+        copy: &ImageCopy,
+        outcome: &mut ImageOutcome,
+        failed: &HashMap<String, Failure>,
+        listed: &HashMap<String, Existing>,
+    ) {
+        for (goal, result) in self.goals(copy).iter().zip(outcome) {
+            let Ok(Copied {
+                digest,
+                unchanged: false,
+            }) = result
+            else {
+                continue;
+            };
+            let name = goal.target.place.name();
+            if let Some(failure) = failed.get(&name) {
+                *result = Err(failure.clone());
+                continue;
+            }
+            if let (Some(Existing::Tags(tags)), Some(tag)) = (listed.get(&name), &goal.target.tag)
+                && tags.contains(tag)
+            {
+                continue;
+            }
+            let digest = digest.clone();
+            if let Err(failure) = self.confirm(copy, goal, &digest).await {
+                *result = Err(failure);
+            }
+        }
+    }
+
+    /// Reads the target until it shows the image; one that does not is written once more.
+    async fn confirm(
+        &self,
+        copy: &ImageCopy,
+        goal: &Goal<'_>,
+        digest: &Digest,
+    ) -> Result<(), Failure> {
+        if self.is_visible(goal, digest).await? {
+            return Ok(());
+        }
+        tracing::warn!(destination = %goal.target, %digest, "the destination has forgotten the image, it is written anew");
+        let once_more = ImageCopy {
+            source: copy.source.clone(),
+            image: super::ManifestName::Digest(digest.clone()),
+            targets: vec![goal.target.clone()],
+        };
+        for result in self.copy_to_targets(&once_more, Trust::Nothing).await? {
+            result?;
+        }
+        if self.is_visible(goal, digest).await? {
+            return Ok(());
+        }
+        Err(Failure {
+            reason: Reason::DestinationMismatch,
+            message: format!(
+                "{} accepted {digest} and does not have it: something else writes there, or the registry loses content",
+                goal.target
+            ),
+        })
+    }
+
+    async fn is_visible(&self, goal: &Goal<'_>, digest: &Digest) -> Result<bool, Failure> {
+        let mut wait = FIRST_WAIT;
+        for check in 1..=CHECKS {
+            let holds = goal
+                .holds(digest)
+                .await
+                .map_err(|error| Failure::of_place(Side::Destination, &error))?;
+            if holds {
+                return Ok(true);
+            }
+            if check < CHECKS {
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// How many tags of the place `name` were written.
+fn written_to(copies: &[ImageCopy], outcomes: &[ImageOutcome], name: &str) -> usize {
+    copies
+        .iter()
+        .zip(outcomes)
+        .flat_map(|(copy, outcome)| copy.targets.iter().zip(outcome))
+        .filter(|(target, result)| {
+            matches!(result, Ok(done) if !done.unchanged)
+                && target.tag.is_some()
+                && target.place.name() == name
+        })
+        .count()
+}

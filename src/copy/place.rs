@@ -1,0 +1,131 @@
+//! What is known of the places of a run: learnt once, shared by all images that go there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::ImageCopy;
+use crate::oci::{Digest, Tag};
+use crate::transport::{Destination, Error, Existing, Source};
+
+/// Tags of a source that are listed to find signatures and fallback tags without asking for each.
+const MAX_SOURCE_TAGS: usize = 10_000;
+
+/// One destination of the run.
+#[derive(Debug)]
+pub(super) struct DestinationState {
+    pub(super) place: Arc<dyn Destination>,
+    /// How many images go there.
+    images: usize,
+    existing: OnceCell<Existing>,
+    manifests: Mutex<HashMap<Digest, ManifestState>>,
+}
+
+/// Whether a manifest was put in place by this run. The lock is held while somebody does that.
+type ManifestState = Arc<tokio::sync::Mutex<bool>>;
+
+impl DestinationState {
+    /// What was there when the run began.
+    pub(super) async fn existing(&self) -> Result<&Existing, Error> {
+        self.existing
+            .get_or_try_init(|| self.place.existing())
+            .await
+    }
+
+    /// Whether `tag` may be there: [`false`] only if that is certain and cheaper to know than to ask
+    /// for the tag.
+    pub(super) async fn may_have(&self, tag: Option<&Tag>) -> Result<bool, Error> {
+        if self.images < 2 && self.existing.get().is_none() {
+            return Ok(true);
+        }
+        Ok(match (self.existing().await?, tag) {
+            (Existing::Nothing, _) => false,
+            (Existing::Tags(tags), Some(tag)) => tags.contains(tag),
+            (Existing::Tags(_), None) | (Existing::Unknown, _) => true,
+        })
+    }
+
+    /// The state of one manifest in this run.
+    pub(super) fn manifest(&self, digest: &Digest) -> ManifestState {
+        let mut manifests = self
+            .manifests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(manifests.entry(digest.clone()).or_default())
+    }
+}
+
+/// One source of the run.
+#[derive(Debug, Default)]
+pub(super) struct SourceState {
+    tags: OnceCell<Option<BTreeSet<Tag>>>,
+}
+
+impl SourceState {
+    /// All tags of `source`, unless they are too many or it does not list them.
+    pub(super) async fn tags(&self, source: &dyn Source) -> Option<&BTreeSet<Tag>> {
+        self.tags
+            .get_or_init(|| async {
+                source
+                    .tags(MAX_SOURCE_TAGS)
+                    .await
+                    .inspect_err(|error| {
+                        tracing::debug!(source = source.name(), %error, "the source does not list its tags");
+                    })
+                    .unwrap_or_default()
+            })
+            .await
+            .as_ref()
+    }
+}
+
+/// All places of a run, by name.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    destinations: HashMap<String, Arc<DestinationState>>,
+    sources: HashMap<String, Arc<SourceState>>,
+}
+
+impl Places {
+    pub(super) fn of(copies: &[ImageCopy]) -> Self {
+        let mut destinations: HashMap<String, DestinationState> = HashMap::new();
+        let mut sources = HashMap::new();
+        for copy in copies {
+            sources.entry(copy.source.name()).or_default();
+            for target in &copy.targets {
+                destinations
+                    .entry(target.place.name())
+                    .or_insert_with(|| DestinationState {
+                        place: Arc::clone(&target.place),
+                        images: 0,
+                        existing: OnceCell::new(),
+                        manifests: Mutex::default(),
+                    })
+                    .images += 1;
+            }
+        }
+        Self {
+            destinations: destinations
+                .into_iter()
+                .map(|(name, state)| (name, Arc::new(state)))
+                .collect(),
+            sources,
+        }
+    }
+
+    pub(super) fn source(&self, source: &dyn Source) -> Arc<SourceState> {
+        self.sources
+            .get(&source.name())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub(super) fn destinations(&self) -> impl Iterator<Item = &Arc<DestinationState>> {
+        self.destinations.values()
+    }
+
+    pub(super) fn destination(&self, place: &dyn Destination) -> Option<&Arc<DestinationState>> {
+        self.destinations.get(&place.name())
+    }
+}

@@ -1,0 +1,174 @@
+//! Writes one image to one destination: blobs, then manifests children first, the tag last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+
+use super::blob::{BlobTransfers, Trust};
+use super::closure::{Closure, Node};
+use super::place::DestinationState;
+use super::{Failure, Side};
+use crate::oci::{Digest, Manifest, Tag};
+use crate::registry::ManifestReference;
+use crate::transport::{Error, Existing, Source};
+
+/// Manifests of one image that are written at once, each with its blobs.
+const PARALLEL_MANIFESTS: usize = 8;
+/// How often an image is written anew because its destination has lost a part of it.
+const REPAIRS: u32 = 4;
+/// The wait before the first repair; it doubles from there. Registries that are not consistent at
+/// once need it.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// One destination being written to.
+pub(super) struct Writer<'a> {
+    pub(super) source: &'a Arc<dyn Source>,
+    pub(super) destination: &'a DestinationState,
+    pub(super) blobs: &'a BlobTransfers,
+}
+
+/// Why a manifest was not written.
+enum WriteError {
+    /// The destination says that a part of it is missing.
+    ContentMissing(Failure),
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Failure> for WriteError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl WriteError {
+    fn of_destination(error: &Error) -> Self {
+        let failure = Failure::of_place(Side::Destination, error);
+        if error.is_content_missing() {
+            Self::ContentMissing(failure)
+        } else {
+            Self::Failed(failure)
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Writes everything that the destination lacks, and moves `tag` last.
+    ///
+    /// A destination that turns out to lack what it was believed to have is given everything anew.
+    pub(super) async fn write(
+        &self,
+        closure: &Closure,
+        tag: Option<&Tag>,
+        trust: Trust,
+    ) -> Result<(), Failure> {
+        let mut trust = trust;
+        let mut wait = FIRST_WAIT;
+        for _ in 0..REPAIRS {
+            match self.write_once(closure, tag, trust).await {
+                Ok(()) => return Ok(()),
+                Err(WriteError::Failed(failure)) => return Err(failure),
+                Err(WriteError::ContentMissing(failure)) => {
+                    tracing::warn!(destination = self.destination.place.name(), %failure, "the destination lacks a part of the image, all of it is looked up anew");
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                    trust = Trust::Nothing;
+                }
+            }
+        }
+        match self.write_once(closure, tag, trust).await {
+            Ok(()) => Ok(()),
+            Err(WriteError::Failed(failure) | WriteError::ContentMissing(failure)) => Err(failure),
+        }
+    }
+
+    /// Points `tag` at an image that this run has put in place already.
+    pub(super) async fn tag(&self, image: &Manifest, tag: &Tag) -> Result<(), Error> {
+        self.destination.place.put_manifest(image, Some(tag)).await
+    }
+
+    /// Whether this run has put the whole image in place.
+    pub(super) async fn has_written(&self, image: &Digest) -> bool {
+        *self.destination.manifest(image).lock().await
+    }
+
+    async fn write_once(
+        &self,
+        closure: &Closure,
+        tag: Option<&Tag>,
+        trust: Trust,
+    ) -> Result<(), WriteError> {
+        let Some((last, levels)) = closure.levels().split_last() else {
+            return Ok(());
+        };
+        for level in levels {
+            self.write_level(level, None, trust).await?;
+        }
+        self.write_level(last, tag, trust).await
+    }
+
+    async fn write_level(
+        &self,
+        level: &[Node],
+        tag: Option<&Tag>,
+        trust: Trust,
+    ) -> Result<(), WriteError> {
+        futures::stream::iter(level.iter().map(Ok))
+            .try_for_each_concurrent(PARALLEL_MANIFESTS, |node| self.write_node(node, tag, trust))
+            .await
+    }
+
+    async fn write_node(
+        &self,
+        node: &Node,
+        tag: Option<&Tag>,
+        trust: Trust,
+    ) -> Result<(), WriteError> {
+        let place = &self.destination.place;
+        let state = self.destination.manifest(node.manifest.digest());
+        let mut written = state.lock().await;
+        let there = match trust {
+            Trust::Nothing => false,
+            Trust::Known => *written || self.is_there(node.manifest.digest()).await?,
+        };
+        if !there {
+            futures::stream::iter(node.blobs.iter().map(Ok))
+                .try_for_each_concurrent(None, |blob| {
+                    self.blobs.bring(self.source, self.destination, blob, trust)
+                })
+                .await?;
+        }
+        if !there || tag.is_some() {
+            place
+                .put_manifest(&node.manifest, tag)
+                .await
+                .map_err(|error| WriteError::of_destination(&error))?;
+        }
+        *written = true;
+        Ok(())
+    }
+
+    async fn is_there(&self, digest: &Digest) -> Result<bool, WriteError> {
+        let place = &self.destination.place;
+        let of_destination = |error| WriteError::of_destination(&error);
+        if *self.destination.existing().await.map_err(of_destination)? == Existing::Nothing {
+            return Ok(false);
+        }
+        Ok(place
+            .find_manifest(ManifestReference::Digest(digest))
+            .await
+            .map_err(of_destination)?
+            .is_some())
+    }
+}
+
+/// Reads what a place has under `tag`, or under `digest` without one.
+pub(super) async fn find(
+    destination: &DestinationState,
+    tag: Option<&Tag>,
+    digest: &Digest,
+) -> Result<Option<Digest>, Error> {
+    let reference = tag.map_or(ManifestReference::Digest(digest), ManifestReference::Tag);
+    destination.place.find_manifest(reference).await
+}
