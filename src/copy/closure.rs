@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::{Failure, Side};
+use super::{Failure, Selection, Side};
 use crate::oci::{Content, Descriptor, Digest, Manifest};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
@@ -38,10 +38,14 @@ pub(super) struct Closure {
 
 impl Closure {
     /// Reads all manifests below `root`, level by level.
-    pub(super) async fn read(source: &Arc<dyn Source>, root: Manifest) -> Result<Self, Failure> {
+    pub(super) async fn read(
+        source: &Arc<dyn Source>,
+        root: Manifest,
+        platforms: &Selection,
+    ) -> Result<Self, Failure> {
         let root_digest = root.digest().clone();
         let mut total_bytes = root.bytes().len();
-        let mut nodes = HashMap::from([(root_digest.clone(), node(root)?)]);
+        let mut nodes = HashMap::from([(root_digest.clone(), node(root, platforms)?)]);
         let mut wanted = missing(&nodes);
         for _ in 1..MAX_DEPTH {
             if wanted.is_empty() {
@@ -58,7 +62,7 @@ impl Closure {
                 .map_err(|error| Failure::of_place(Side::Source, &error))?;
             for manifest in read {
                 total_bytes += manifest.bytes().len();
-                nodes.insert(manifest.digest().clone(), node(manifest)?);
+                nodes.insert(manifest.digest().clone(), node(manifest, &Selection::All)?);
             }
             if total_bytes > MAX_TOTAL_BYTES {
                 return Err(too_large(&root_digest));
@@ -133,7 +137,7 @@ fn missing(nodes: &HashMap<Digest, Node>) -> BTreeSet<Digest> {
 
 /// What a manifest needs. A child of an index that is no manifest is a blob: build caches are
 /// stored like that. Layers that are to be fetched from elsewhere stay there.
-fn node(manifest: Manifest) -> Result<Node, Failure> {
+fn node(manifest: Manifest, platforms: &Selection) -> Result<Node, Failure> {
     let content = manifest
         .content()
         .map_err(|error| Failure::of_manifest(&error))?;
@@ -143,7 +147,8 @@ fn node(manifest: Manifest) -> Result<Node, Failure> {
         }
         Content::Artifact { blobs, .. } => (Vec::new(), blobs),
         Content::Index { manifests, .. } => {
-            let (children, blobs): (Vec<_>, Vec<_>) = manifests
+            let selected = platforms.children(manifest.digest(), manifests)?;
+            let (children, blobs): (Vec<_>, Vec<_>) = selected
                 .into_iter()
                 .partition(|child| child.media_type.is_manifest());
             let children = children.into_iter().map(|child| child.digest).collect();

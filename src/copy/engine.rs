@@ -81,11 +81,13 @@ impl Engine<'_> {
         let (wanted, current) = self.look_up(copy, &goals, trust).await?;
         let wanted = match wanted {
             Some(digest)
-                if current
-                    .iter()
-                    .all(|found| found.as_ref().ok() == Some(&Some(digest.clone()))) =>
+                if !self.options.platforms.rewrites()
+                    && current
+                        .iter()
+                        .all(|found| found.as_ref().ok() == Some(&Some(digest.clone()))) =>
             {
                 let unchanged = Copied {
+                    source: digest.clone(),
                     digest: digest.clone(),
                     unchanged: true,
                 };
@@ -102,7 +104,15 @@ impl Engine<'_> {
             .manifest(wanted.as_reference())
             .await
             .map_err(|error| Failure::of_place(Side::Source, &error))?;
-        self.write_image(copy, &goals, current, root, trust).await
+        let source = root.digest().clone();
+        let root = self.options.platforms.apply(root)?;
+        let copied = |digest: &Digest, unchanged| Copied {
+            source: source.clone(),
+            digest: digest.clone(),
+            unchanged,
+        };
+        self.write_image(copy, &goals, current, root, trust, copied)
+            .await
     }
 
     /// Writes the image `root` wherever something else is.
@@ -113,6 +123,7 @@ impl Engine<'_> {
         current: Vec<Result<Option<Digest>, Failure>>,
         root: Manifest,
         trust: Trust,
+        copied: impl Fn(&Digest, bool) -> Copied,
     ) -> Result<ImageOutcome, Failure> {
         let alone = self.root_lock(root.digest());
         let alone = alone.lock().await;
@@ -120,19 +131,16 @@ impl Engine<'_> {
         {
             None
         } else {
-            Some(Closure::read(&copy.source, root.clone()).await?)
+            Some(Closure::read(&copy.source, root.clone(), &self.options.platforms).await?)
         };
         let writes = goals.iter().zip(current).map(|(goal, current)| {
-            let (closure, root) = (closure.as_ref(), &root);
+            let (closure, root, copied) = (closure.as_ref(), &root, &copied);
             async move {
                 let unchanged = current?.as_ref() == Some(root.digest());
                 if !unchanged {
                     self.write_to(copy, goal, closure, root, trust).await?;
                 }
-                Ok(Copied {
-                    digest: root.digest().clone(),
-                    unchanged,
-                })
+                Ok(copied(root.digest(), unchanged))
             }
         });
         let mut outcome = join_all(writes).await;

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 
 use super::blob::Trust;
 use super::engine::{Engine, Goal, ImageOutcome};
-use super::{Copied, Failure, ImageCopy, Side};
+use super::{Copied, Failure, ImageCopy, ManifestName, Side};
 use crate::oci::Digest;
 use crate::reason::Reason;
 use crate::transport::Existing;
@@ -54,13 +54,10 @@ impl Engine<'_> {
         listed: &HashMap<String, Existing>,
     ) {
         for (goal, result) in self.goals(copy).iter().zip(outcome) {
-            let Ok(Copied {
-                digest,
-                unchanged: false,
-            }) = result
-            else {
+            let Ok(done) = result else { continue };
+            if done.unchanged {
                 continue;
-            };
+            }
             let name = goal.target.place.name();
             if let Some(failure) = failed.get(&name) {
                 *result = Err(failure.clone());
@@ -71,8 +68,7 @@ impl Engine<'_> {
             {
                 continue;
             }
-            let digest = digest.clone();
-            if let Err(failure) = self.confirm(copy, goal, &digest).await {
+            if let Err(failure) = self.confirm(copy, goal, done).await {
                 *result = Err(failure);
             }
         }
@@ -83,15 +79,16 @@ impl Engine<'_> {
         &self,
         copy: &ImageCopy,
         goal: &Goal<'_>,
-        digest: &Digest,
+        done: &Copied,
     ) -> Result<(), Failure> {
+        let digest = &done.digest;
         if self.is_visible(goal, digest).await? {
             return Ok(());
         }
         tracing::warn!(destination = %goal.target, %digest, "the destination has forgotten the image, it is written anew");
         let once_more = ImageCopy {
             source: copy.source.clone(),
-            image: super::ManifestName::Digest(digest.clone()),
+            image: ManifestName::Digest(done.source.clone()),
             targets: vec![goal.target.clone()],
         };
         for result in self.copy_to_targets(&once_more, Trust::Nothing).await? {

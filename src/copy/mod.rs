@@ -18,6 +18,7 @@ mod plan;
 mod progress;
 mod referrers;
 mod report;
+mod selection;
 mod task;
 mod write;
 
@@ -30,4 +31,5 @@ pub use options::Options;
 pub use plan::{Plan, PlannedDestination, PlannedImage};
 pub use progress::{BlobOutcome, Counters, Counts, Event, Observer, Unobserved};
 pub use report::{Report, ReportedFailure};
+pub use selection::Selection;
 pub use task::{Copied, ImageCopy, ManifestName, Target};

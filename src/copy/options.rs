@@ -1,8 +1,12 @@
 //! What is copied of an image, and how wide.
 
+use super::Selection;
+
 /// How images are copied.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which platforms of an index are copied.
+    pub platforms: Selection,
     /// Whether signatures, attestations and other referrers come along.
     pub referrers: bool,
     /// Images that are copied at once.
@@ -12,6 +16,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            platforms: Selection::All,
             referrers: true,
             parallel_images: 16,
         }

@@ -9,7 +9,7 @@ use super::blob::Trust;
 use super::closure::Closure;
 use super::engine::{Engine, Goal, ImageOutcome};
 use super::place::SourceState;
-use super::{Failure, ImageCopy, Side};
+use super::{Failure, ImageCopy, Selection, Side};
 use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
@@ -115,7 +115,7 @@ impl Engine<'_> {
             .manifest(ManifestReference::Digest(referrer))
             .await
             .map_err(|error| Failure::of_place(Side::Source, &error))?;
-        let closure = Closure::read(&copy.source, manifest).await?;
+        let closure = Closure::read(&copy.source, manifest, &Selection::All).await?;
         for (goal, result) in goals.iter().zip(outcome) {
             if result.is_ok()
                 && let Err(failure) = self

@@ -75,6 +75,8 @@ impl fmt::Display for Target {
 /// What became of one image at one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
+    /// What the source has. It is another than [`Self::digest`] when the image was changed on the way.
+    pub source: Digest,
     /// The digest that is there now.
     pub digest: Digest,
     /// Whether it was there before.
