@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Side};
-use crate::oci::Reference;
+use crate::oci::{Reference, RegistryHost};
 use crate::reason::Reason;
 use crate::registry::{
-    Access, Certificates, Client, ClientIdentity, DockerConfig, DockerConfigError,
+    Access, Certificates, Client, ClientIdentity, Credentials, DockerConfig, DockerConfigError,
 };
 
 /// The names of the credentials and certificates to use for one reference.
@@ -157,12 +157,19 @@ fn entry<'a, T>(
     entries.get_key_value(name?)
 }
 
-/// Registry clients by what they may do: one per registry, repository and access, so that
-/// connections and tokens are shared wherever credentials are.
+/// Registry clients by what they may do, so that connections, tokens and limits are shared wherever
+/// credentials are.
 #[derive(Debug, Default)]
 pub struct Clients {
     catalog: AccessCatalog,
-    clients: Mutex<HashMap<(String, AccessReference), Client>>,
+    clients: Mutex<HashMap<(RegistryHost, AccessReference), Vec<KnownClient>>>,
+}
+
+/// A client with its credentials: those of one Secret may differ by repository.
+#[derive(Debug)]
+struct KnownClient {
+    credentials: Option<Credentials>,
+    client: Client,
 }
 
 impl Clients {
@@ -182,22 +189,23 @@ impl Clients {
         reference: &Reference,
         names: &AccessReference,
     ) -> Result<Client, Failure> {
-        // Credentials may be given for a path within a registry, so that they depend on the
-        // repository; without credentials the registry alone decides.
-        let scope = match &names.credentials {
-            Some(_) => format!("{}/{}", reference.registry(), reference.repository()),
-            None => reference.registry().to_string(),
-        };
+        let access = self.catalog.access(names, reference)?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&(scope.clone(), names.clone())) {
-            return Ok(client.clone());
+        let known = clients
+            .entry((reference.registry().clone(), names.clone()))
+            .or_default();
+        if let Some(known) = known
+            .iter()
+            .find(|known| known.credentials == access.credentials)
+        {
+            return Ok(known.client.clone());
         }
-        let client = Client::new(
-            reference.registry(),
-            &self.catalog.access(names, reference)?,
-        )
-        .map_err(|error| Failure::of_registry(side, &error))?;
-        clients.insert((scope, names.clone()), client.clone());
+        let client = Client::new(reference.registry(), &access)
+            .map_err(|error| Failure::of_registry(side, &error))?;
+        known.push(KnownClient {
+            credentials: access.credentials,
+            client: client.clone(),
+        });
         Ok(client)
     }
 }

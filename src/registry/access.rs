@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use secrecy::{SecretSlice, SecretString};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 /// How to reach one registry.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,16 @@ pub struct Credentials {
     /// The password or token.
     pub password: SecretString,
 }
+
+/// Only to find out whether a client with the same credentials exists.
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        self.username == other.username
+            && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
+impl Eq for Credentials {}
 
 /// Both fields can hold a token, so neither is shown.
 impl fmt::Debug for Credentials {
