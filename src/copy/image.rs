@@ -1,6 +1,6 @@
 //! One image: its manifests read from the source once, and written to a destination children first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -37,10 +37,11 @@ impl Image {
     pub(super) async fn read(source: &Endpoint, digest: &Digest) -> Result<Self, Failure> {
         // From the image downwards; reversed at the end.
         let mut nodes: Vec<Node> = Vec::new();
-        let mut level = BTreeSet::from([digest.clone()]);
+        // What to read next, and how the manifests above describe it.
+        let mut level = BTreeMap::from([(digest.clone(), Vec::<Descriptor>::new())]);
         let mut total_bytes = 0;
         for _ in 0..MAX_DEPTH {
-            let manifests: Vec<Manifest> = futures::stream::iter(&level)
+            let manifests: Vec<Manifest> = futures::stream::iter(level.keys())
                 .map(|digest| {
                     source
                         .client
@@ -50,15 +51,25 @@ impl Image {
                 .try_collect()
                 .await
                 .map_err(|error| Failure::of_registry(Side::Source, &error))?;
-            let mut next_level = BTreeSet::new();
+            let mut next_level = BTreeMap::<_, Vec<_>>::new();
             for manifest in manifests {
                 total_bytes += manifest.bytes().len();
+                for descriptor in level.get(manifest.digest()).into_iter().flatten() {
+                    manifest
+                        .check_described_by(descriptor)
+                        .map_err(|error| Failure::of_manifest(&error))?;
+                }
                 let (children, blobs) = split(
                     manifest
                         .content()
                         .map_err(|error| Failure::of_manifest(&error))?,
                 );
-                next_level.extend(children);
+                for child in children {
+                    next_level
+                        .entry(child.digest.clone())
+                        .or_default()
+                        .push(child);
+                }
                 // What is needed at two depths has to come before the deeper of its parents.
                 nodes.retain(|node| node.manifest.digest() != manifest.digest());
                 nodes.push(Node { manifest, blobs });
@@ -115,22 +126,16 @@ impl Image {
 
 /// Manifests to read next, and blobs. A child of an index that is no manifest is a blob: build
 /// caches are stored like that.
-fn split(content: Content) -> (Vec<Digest>, Vec<Descriptor>) {
+fn split(content: Content) -> (Vec<Descriptor>, Vec<Descriptor>) {
     match content {
         Content::Image { config, layers, .. } => (
             Vec::new(),
             distinct(std::iter::once(config).chain(layers).collect()),
         ),
         Content::Artifact { blobs, .. } => (Vec::new(), distinct(blobs)),
-        Content::Index { manifests, .. } => {
-            let (children, blobs): (Vec<_>, Vec<_>) = manifests
-                .into_iter()
-                .partition(|child| child.media_type.is_manifest());
-            (
-                children.into_iter().map(|child| child.digest).collect(),
-                blobs,
-            )
-        }
+        Content::Index { manifests, .. } => manifests
+            .into_iter()
+            .partition(|child| child.media_type.is_manifest()),
     }
 }
 

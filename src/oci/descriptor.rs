@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Digest, DigestError, MediaType, Platform};
+use super::{Digest, DigestError, MAX_MANIFEST_BYTES, MediaType, Platform};
 
 /// What kind of manifest an index entry is, where its platform cannot tell (BuildKit).
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
@@ -105,6 +105,12 @@ pub enum DescriptorError {
     /// The digest breaks the grammar or names another algorithm.
     #[error(transparent)]
     Digest(#[from] DigestError),
+    /// Only the content of no bytes has the size 0, and it has one digest.
+    #[error("its size and its digest contradict each other")]
+    FalseSize,
+    /// A manifest that is larger than any that is read.
+    #[error("its size is more than the {MAX_MANIFEST_BYTES} bytes of a manifest")]
+    ManifestSize,
     /// The `data` is no base64, or not of the size and digest that stand beside it.
     #[error("its `data` is not the content of that size and digest")]
     FalseData,
@@ -113,6 +119,14 @@ pub enum DescriptorError {
 impl UnverifiedDescriptor {
     pub(super) fn verify(self) -> Result<Descriptor, DescriptorError> {
         let digest = Digest::try_from(self.digest)?;
+        if (self.size == 0) != digest.is_of_nothing() {
+            return Err(DescriptorError::FalseSize);
+        }
+        if self.media_type.is_manifest()
+            && usize::try_from(self.size).map_or(true, |size| size > MAX_MANIFEST_BYTES)
+        {
+            return Err(DescriptorError::ManifestSize);
+        }
         let data = match self.data {
             None => None,
             Some(text) => {

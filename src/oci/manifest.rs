@@ -5,7 +5,7 @@
 //! (CVE-2021-41190): in `document.rs` whatever the document is, here what an index and an image
 //! could be taken for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -81,6 +81,19 @@ impl Content {
             | Self::Image { subject, .. }
             | Self::Artifact { subject, .. } => subject.as_ref(),
         }
+    }
+
+    /// Whether the same content is said to have two sizes.
+    fn has_contradicting_sizes(&self) -> bool {
+        let (first, others) = match self {
+            Self::Image { config, layers, .. } => (Some(config), layers),
+            Self::Index { manifests, .. } => (None, manifests),
+            Self::Artifact { blobs, .. } => (None, blobs),
+        };
+        let mut sizes = HashMap::with_capacity(others.len() + 1);
+        first.into_iter().chain(others).any(|descriptor| {
+            *sizes.entry(&descriptor.digest).or_insert(descriptor.size) != descriptor.size
+        })
     }
 }
 
@@ -169,6 +182,8 @@ impl ManifestError {
             Self::Document { problem, .. } => problem.reason(),
             Self::Descriptor { problem, .. } => match problem {
                 DescriptorError::Digest(_) => "Digest",
+                DescriptorError::FalseSize => "FalseSize",
+                DescriptorError::ManifestSize => "TooLarge",
                 DescriptorError::FalseData => "FalseData",
             },
             Self::MediaTypeMismatch { .. } => "MediaTypeMismatch",
@@ -391,13 +406,21 @@ impl Manifest {
                 problem,
             });
         }
-        document
-            .verify(media_type)
-            .map_err(|(field, problem)| ManifestError::Descriptor {
+        let content =
+            document
+                .verify(media_type)
+                .map_err(|(field, problem)| ManifestError::Descriptor {
+                    digest: self.digest.clone(),
+                    field,
+                    problem,
+                })?;
+        if content.has_contradicting_sizes() {
+            return Err(ManifestError::Ambiguous {
                 digest: self.digest.clone(),
-                field,
-                problem,
-            })
+                problem: "two sizes for one digest",
+            });
+        }
+        Ok(content)
     }
 
     /// Whether it is what `descriptor` describes: of its digest, size and media type.
@@ -433,7 +456,7 @@ mod tests {
     use super::*;
 
     const DESCRIPTOR: &str = r#"{"mediaType":"application/octet-stream","size":3,
-        "digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#;
+        "digest":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}"#;
 
     fn manifest(media_type: &str, document: &str) -> Manifest {
         let document = document.replace("$D", DESCRIPTOR);
