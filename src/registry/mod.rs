@@ -15,6 +15,8 @@ mod docker_config;
 mod error;
 mod exchange;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod http;
 mod manifests;
 mod meter;
