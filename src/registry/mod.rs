@@ -22,6 +22,8 @@ mod manifests;
 mod meter;
 mod origin;
 mod patience;
+#[cfg(test)]
+mod properties;
 mod quirks;
 mod resolve;
 mod upload;
