@@ -542,3 +542,80 @@ fn folds_to(name: &str, field: &str) -> bool {
             .chars()
             .map(|character| character.to_ascii_lowercase()))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Tasks {
+        kinds: Option<Vec<Task>>,
+        #[serde(rename = "os.version", default)]
+        version: String,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Task {
+        size: u8,
+    }
+
+    fn read_tasks(text: &str) -> Result<Tasks, String> {
+        read(text.as_bytes(), 1000).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_document_is_read_with_and_without_escapes() {
+        let expected = Tasks {
+            kinds: Some(vec![Task { size: 1 }]),
+            version: "1\u{e9}".to_owned(),
+        };
+        for text in [
+            r#"{"kinds":[{"size":1}],"os.version":"1é","x":[null,true,1.5,{"y":-1}]}"#,
+            r#" { "\u006binds" : [ { "size" : 1 } ] , "os.version" : "1\u00e9" } "#,
+        ] {
+            assert_eq!(read_tasks(text).as_ref(), Ok(&expected));
+        }
+    }
+
+    #[rstest]
+    #[case("{\"kinds\":[{\"size\":1},{\"size\":256}]}", "`kinds[1].size` is not")]
+    #[case("{\"kinds\":[{\"size\":1},{}]}", "`kinds[1]` is not")]
+    #[case("{\"kinds\":[[1]]}", "`kinds[0]` is not")]
+    #[case("[null,\"\"]", "the document itself is not")]
+    #[case("{\"x\":{\"secret\":1,\"secret\":2}}", "`?.?` occurs twice")]
+    #[case("{\"kinds\":null,\"\\u006binds\":null}", "`kinds` occurs twice")]
+    #[case("{\"\u{212a}inds\":null}", "`kinds` occurs in another case")]
+    #[case("{\"kind\u{17f}\":null}", "`kinds` occurs in another case")]
+    #[case("{\"OS.Version\":null}", "`os.version` occurs in another case")]
+    #[case("{\"kinds\":[{\"SIZE\":1}]}", "`kinds[0].size` occurs in another case")]
+    #[case("{} {}", "it is not JSON at line 1, column 4")]
+    #[case("{\"x\":1e999}", "it is not JSON at line 1")]
+    #[case("\u{feff}{}", "it starts with a byte order mark")]
+    fn what_can_be_misread_is_refused_by_its_place(#[case] text: &str, #[case] expected: &str) {
+        let error = read_tasks(text).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn names_that_only_look_alike_are_other_names() {
+        for name in [
+            "kind",
+            "kindss",
+            "k\u{131}nds",
+            "\u{ff4b}inds",
+            "os_version",
+        ] {
+            assert!(read_tasks(&format!("{{\"{name}\":0}}")).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_in_bytes() {
+        let text = format!("{{\"x\":\"{}\"}}", "x".repeat(1000 - 8));
+        assert_eq!(text.len(), 1000);
+        assert!(read_tasks(&text).is_ok());
+        assert!(read_tasks(&format!("{text} ")).is_err());
+    }
+}

@@ -72,11 +72,13 @@ impl MediaType {
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
     /// The manifest types this client can walk, for the `Accept` header of a manifest request.
-    pub const ACCEPTED_MANIFESTS: [&str; 4] = [
+    pub const ACCEPTED_MANIFESTS: [&str; 6] = [
         Self::OCI_INDEX,
         Self::OCI_MANIFEST,
         Self::DOCKER_MANIFEST_LIST,
         Self::DOCKER_MANIFEST,
+        Self::OCI_ARTIFACT_MANIFEST,
+        Self::ORAS_ARTIFACT_MANIFEST,
     ];
 
     /// The media type of a `Content-Type` header: parameters dropped, lower case.
