@@ -1,7 +1,8 @@
 //! What we read is what Go's parser reads, or we read nothing (threat: two views of one document).
 //!
-//! The other side is a model of `encoding/json`: names match under Unicode simple folding, the last
-//! of several members wins, `null` changes nothing, and a list of descriptors is filled anew.
+//! The other side is a model of `encoding/json`: names match under Unicode simple folding, and when a
+//! member comes twice, the second is written over the first, which shows wherever the second says
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -128,18 +129,18 @@ impl GoDescriptor {
         }
     }
 
-    fn list(tree: &Tree) -> Vec<Self> {
-        let Tree::List(elements) = tree else {
-            return Vec::new();
-        };
-        elements
-            .iter()
-            .map(|element| {
-                let mut descriptor = Self::default();
-                descriptor.fill(element);
-                descriptor
-            })
-            .collect()
+    /// The elements of a second list are filled into those of the first.
+    fn fill_list(list: &mut Vec<Self>, tree: &Tree) {
+        match tree {
+            Tree::Null => list.clear(),
+            Tree::List(elements) => {
+                list.resize_with(elements.len(), Self::default);
+                for (descriptor, element) in list.iter_mut().zip(elements) {
+                    descriptor.fill(element);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn of(descriptor: &Descriptor) -> Self {
@@ -166,9 +167,9 @@ impl GoDocument {
             if same_name(name, "config") {
                 read.config.fill(value);
             } else if same_name(name, "layers") {
-                read.layers = GoDescriptor::list(value);
+                GoDescriptor::fill_list(&mut read.layers, value);
             } else if same_name(name, "manifests") {
-                read.manifests = GoDescriptor::list(value);
+                GoDescriptor::fill_list(&mut read.manifests, value);
             }
         }
         read
