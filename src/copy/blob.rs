@@ -151,10 +151,7 @@ impl BlobTransfers {
         mount_from: Option<&Repository>,
     ) -> Result<BlobOutcome, FailedAttempt> {
         let place = &destination.place;
-        let existing = destination
-            .existing()
-            .await
-            .map_err(FailedAttempt::of(Side::Destination))?;
+        let existing = destination.existing().await;
         // In an empty repository nothing has to be looked for.
         if *existing != Existing::Nothing
             && place

@@ -183,13 +183,11 @@ impl Engine<'_> {
         if trust == Trust::Nothing {
             return Ok((None, vec![Ok(None); goals.len()]));
         }
-        let may_have = join_all(goals.iter().map(|goal| async {
-            // What cannot be listed is asked for.
-            goal.destination
-                .may_have(goal.target.tag.as_ref())
-                .await
-                .unwrap_or(true)
-        }))
+        let may_have = join_all(
+            goals
+                .iter()
+                .map(|goal| goal.destination.may_have(goal.target.tag.as_ref())),
+        )
         .await;
         let found = join_all(
             goals

@@ -37,9 +37,8 @@ impl Failure {
             (ErrorKind::Unreachable, _) => Reason::RegistryUnreachable,
             (ErrorKind::RateLimited { .. }, _) => Reason::RateLimited,
             (ErrorKind::Configuration, _) => Reason::SecretInvalid,
-            (ErrorKind::NotFound, Side::Destination) | (ErrorKind::Protocol, _) => {
-                Reason::RegistryError
-            }
+            (ErrorKind::NotFound, Side::Destination)
+            | (ErrorKind::Protocol | ErrorKind::ContentMissing, _) => Reason::RegistryError,
         };
         Self {
             reason,

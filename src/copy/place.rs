@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::ImageCopy;
 use crate::oci::{Digest, Tag};
-use crate::transport::{Destination, Error, Existing, Source};
+use crate::transport::{Destination, Existing, Source};
 
 /// Tags of a source that are listed to find signatures and fallback tags without asking for each.
 const MAX_SOURCE_TAGS: usize = 10_000;
@@ -26,24 +26,32 @@ pub(super) struct DestinationState {
 type ManifestState = Arc<tokio::sync::Mutex<bool>>;
 
 impl DestinationState {
-    /// What was there when the run began.
-    pub(super) async fn existing(&self) -> Result<&Existing, Error> {
+    /// What was there when the run began. A place that does not say may hold anything.
+    pub(super) async fn existing(&self) -> &Existing {
         self.existing
-            .get_or_try_init(|| self.place.existing())
+            .get_or_init(|| async {
+                self.place
+                    .existing()
+                    .await
+                    .inspect_err(|error| {
+                        tracing::debug!(destination = self.place.name(), %error, "the destination does not say what it holds");
+                    })
+                    .unwrap_or(Existing::Unknown)
+            })
             .await
     }
 
     /// Whether `tag` may be there: [`false`] only if that is certain and cheaper to know than to ask
     /// for the tag.
-    pub(super) async fn may_have(&self, tag: Option<&Tag>) -> Result<bool, Error> {
+    pub(super) async fn may_have(&self, tag: Option<&Tag>) -> bool {
         if self.images < 2 && self.existing.get().is_none() {
-            return Ok(true);
+            return true;
         }
-        Ok(match (self.existing().await?, tag) {
+        match (self.existing().await, tag) {
             (Existing::Nothing, _) => false,
             (Existing::Tags(tags), Some(tag)) => tags.contains(tag),
             (Existing::Tags(_), None) | (Existing::Unknown, _) => true,
-        })
+        }
     }
 
     /// The state of one manifest in this run.

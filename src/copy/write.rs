@@ -152,7 +152,7 @@ impl Writer<'_> {
     async fn is_there(&self, digest: &Digest) -> Result<bool, WriteError> {
         let place = &self.destination.place;
         let of_destination = |error| WriteError::of_destination(&error);
-        if *self.destination.existing().await.map_err(of_destination)? == Existing::Nothing {
+        if *self.destination.existing().await == Existing::Nothing {
             return Ok(false);
         }
         Ok(place

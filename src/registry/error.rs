@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Denied,
     /// The registry has no such manifest, blob or repository.
     NotFound,
+    /// The registry says that it lacks content which a manifest needs (`MANIFEST_BLOB_UNKNOWN`).
+    ContentMissing,
     /// The registry asks for fewer requests.
     RateLimited {
         /// How long the registry wants to be left alone, when it says.
@@ -47,6 +49,9 @@ pub enum ErrorKind {
     Configuration,
 }
 
+/// The code of a registry that lacks what a manifest points at (distribution-spec, code-1).
+const CONTENT_MISSING: &str = "MANIFEST_BLOB_UNKNOWN";
+
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -58,6 +63,8 @@ pub(super) enum Operation {
     ReadBlob,
     StartUpload,
     WriteBlob,
+    ListTags,
+    ListReferrers,
 }
 
 impl fmt::Display for Operation {
@@ -71,6 +78,8 @@ impl fmt::Display for Operation {
             Self::ReadBlob => "read the blob",
             Self::StartUpload => "start the upload of the blob",
             Self::WriteBlob => "write the blob",
+            Self::ListTags => "list the tags",
+            Self::ListReferrers => "list the referrers",
         })
     }
 }
@@ -172,6 +181,7 @@ pub(super) enum Pointer {
     Realm,
     Redirect,
     Location,
+    Link,
 }
 
 impl fmt::Display for Pointer {
@@ -180,6 +190,7 @@ impl fmt::Display for Pointer {
             Self::Realm => "the token service",
             Self::Redirect => "the redirect",
             Self::Location => "the upload location",
+            Self::Link => "the next page",
         })
     }
 }
@@ -236,6 +247,13 @@ impl Problem {
             Self::Certificate(_) => ErrorKind::TlsUntrusted,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Denied { .. } | Self::ReadOnly { .. } => ErrorKind::Denied,
+            Self::NotFound {
+                code: Some(CONTENT_MISSING),
+            }
+            | Self::Rejected {
+                code: Some(CONTENT_MISSING),
+                ..
+            } => ErrorKind::ContentMissing,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::RateLimited { retry_after } => ErrorKind::RateLimited {
                 retry_after: *retry_after,

@@ -18,6 +18,10 @@ use super::exchange::Request;
 use super::{Client, Error};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Repository, Tag};
 
+/// The header of a registry that has taken note of a manifest's subject (distribution-spec, "Pushing
+/// Manifests with Subject").
+const OCI_SUBJECT: &str = "oci-subject";
+
 /// Names one manifest in a repository.
 #[derive(Clone, Copy, Debug)]
 pub enum ManifestReference<'a> {
@@ -98,6 +102,9 @@ impl Client {
     }
 
     /// Writes a manifest, under `tag` or else under its digest alone.
+    ///
+    /// A manifest that names a subject is then found by that, also in a registry without the
+    /// referrers API.
     pub async fn put_manifest(
         &self,
         repository: &Repository,
@@ -108,7 +115,7 @@ impl Client {
             ManifestReference::Digest(manifest.digest()),
             ManifestReference::Tag,
         );
-        self.write_manifest(repository, manifest, reference)
+        self.write_with_subject(repository, manifest, reference)
             .await
             .map_err(|problem| {
                 Error::new(
@@ -151,7 +158,7 @@ impl Client {
         })
     }
 
-    async fn read_manifest(
+    pub(super) async fn read_manifest(
         &self,
         repository: &Repository,
         reference: ManifestReference<'_>,
@@ -189,12 +196,33 @@ impl Client {
             .await
     }
 
-    async fn write_manifest(
+    async fn write_with_subject(
         &self,
         repository: &Repository,
         manifest: &Manifest,
         reference: ManifestReference<'_>,
     ) -> Result<(), Problem> {
+        let headers = self.write_manifest(repository, manifest, reference).await?;
+        if headers.contains_key(OCI_SUBJECT) {
+            return Ok(());
+        }
+        // A document that cannot be walked names no subject that we would know of.
+        if let Ok(content) = manifest.content()
+            && let Some(subject) = content.subject()
+        {
+            self.add_to_fallback(repository, &subject.digest, manifest, &content)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a manifest and gives the headers of the answer.
+    pub(super) async fn write_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        reference: ManifestReference<'_>,
+    ) -> Result<HeaderMap, Problem> {
         let mut request = Request::new(
             Method::PUT,
             target(repository, reference),
@@ -205,7 +233,8 @@ impl Client {
         request.headers.insert(CONTENT_TYPE, media_type);
         request.body = Some(manifest.bytes().clone());
         let response = self.send(&request).await?;
-        check_content_digest(response.headers(), manifest.digest())
+        check_content_digest(response.headers(), manifest.digest())?;
+        Ok(response.headers().clone())
     }
 }
 

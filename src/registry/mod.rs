@@ -25,14 +25,17 @@ mod patience;
 #[cfg(test)]
 mod properties;
 mod quirks;
+mod referrers;
 mod resolve;
+mod tags;
 mod upload;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use reqwest::StatusCode;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
 use self::auth::Authenticator;
@@ -45,6 +48,7 @@ pub use self::docker_config::{DockerConfig, DockerConfigError};
 pub use self::error::{Error, ErrorKind};
 pub use self::manifests::{ManifestHead, ManifestReference};
 pub use self::patience::Patience;
+pub use self::tags::TagList;
 pub use self::upload::{Upload, UploadError, UploadSession};
 
 /// A client for one registry with one set of credentials.
@@ -62,6 +66,10 @@ struct Inner {
     transport: Transport,
     authenticator: Authenticator,
     patience: Patience,
+    /// Whether the registry has turned out to have no referrers API.
+    lacks_referrers: AtomicBool,
+    /// Held while a fallback tag of referrers is changed.
+    fallback_writes: Mutex<()>,
 }
 
 impl fmt::Debug for Client {
@@ -106,6 +114,8 @@ impl Client {
                 transport: Transport::new(access, &patience)?,
                 authenticator: Authenticator::new(access.credentials.as_ref())?,
                 patience,
+                lacks_referrers: AtomicBool::new(false),
+                fallback_writes: Mutex::new(()),
             }),
         })
     }

@@ -87,7 +87,7 @@ impl Error {
     /// Whether the place says that it lacks content which a manifest needs.
     #[must_use]
     pub fn is_content_missing(&self) -> bool {
-        false
+        matches!(self, Self::Registry(error) if error.kind() == registry::ErrorKind::ContentMissing)
     }
 
     /// Whether the same operation may succeed a moment later.

@@ -15,6 +15,9 @@ use super::{
 use crate::oci::{Descriptor, Digest, Manifest, RegistryHost, Repository, Tag};
 use crate::registry::{Client, ManifestReference, Upload, UploadError};
 
+/// Tags that are asked for to learn what a repository holds: one page of most registries.
+const KNOWN_TAGS: usize = 1000;
+
 /// One repository, with the client that may use it.
 #[derive(Clone, Debug)]
 pub struct RegistryRepository {
@@ -103,13 +106,22 @@ impl Source for RegistryRepository {
         subject: &'a Digest,
         tags: Option<&'a BTreeSet<Tag>>,
     ) -> Outcome<'a, Vec<Descriptor>> {
-        let _ = (subject, tags);
-        futures::future::ready(Ok(Vec::new())).boxed()
+        self.client
+            .referrers(&self.repository, subject, tags)
+            .err_into()
+            .boxed()
     }
 
     fn tags(&self, limit: usize) -> Outcome<'_, Option<BTreeSet<Tag>>> {
-        let _ = limit;
-        futures::future::ready(Ok(None)).boxed()
+        async move {
+            let listed = self.client.list_tags(&self.repository, limit).await?;
+            Ok(match listed {
+                None => Some(BTreeSet::new()),
+                Some(list) if list.complete => Some(list.tags),
+                Some(_) => None,
+            })
+        }
+        .boxed()
     }
 }
 
@@ -123,7 +135,15 @@ impl Destination for RegistryRepository {
     }
 
     fn existing(&self) -> Outcome<'_, Existing> {
-        futures::future::ready(Ok(Existing::Unknown)).boxed()
+        async move {
+            let listed = self.client.list_tags(&self.repository, KNOWN_TAGS).await?;
+            Ok(match listed {
+                None => Existing::Nothing,
+                Some(list) if list.complete => Existing::Tags(list.tags),
+                Some(_) => Existing::Unknown,
+            })
+        }
+        .boxed()
     }
 
     fn find_manifest<'a>(

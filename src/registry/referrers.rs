@@ -1,0 +1,243 @@
+//! Manifests that refer to another: the referrers API (distribution-spec, "Listing Referrers") and
+//! the tag that stands in for it where a registry has none ("Referrers Tag Schema").
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, HeaderValue};
+use serde_json::json;
+
+use super::auth::Scopes;
+use super::error::{Operation, Problem};
+use super::exchange::Request;
+use super::manifests::ManifestReference;
+use super::tags::next_page;
+use super::{Client, Error};
+use crate::oci::{
+    Content, Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Repository, Tag,
+};
+
+/// Most pages of one listing.
+const MAX_PAGES: usize = 100;
+/// How often a fallback tag is written again because somebody else wrote it at the same time.
+const MERGES: u32 = 4;
+
+impl Client {
+    /// What refers to `subject`.
+    ///
+    /// A registry without the referrers API is asked for the fallback tag, unless `tags`, all tags
+    /// of the repository, are given and do not contain it.
+    pub async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        tags: Option<&BTreeSet<Tag>>,
+    ) -> Result<Vec<Descriptor>, Error> {
+        self.find_referrers(repository, subject, tags)
+            .await
+            .map_err(|problem| {
+                Error::new(
+                    Operation::ListReferrers,
+                    self.subject(repository, format!("@{subject}")),
+                    problem,
+                )
+            })
+    }
+
+    async fn find_referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        tags: Option<&BTreeSet<Tag>>,
+    ) -> Result<Vec<Descriptor>, Problem> {
+        if !self.inner.lacks_referrers.load(Ordering::Relaxed) {
+            match self.list_referrers(repository, subject).await {
+                // Case 55: whatever a registry says that does not know the API.
+                Err(
+                    Problem::NotFound { .. }
+                    | Problem::ReadOnly { .. }
+                    | Problem::Denied { .. }
+                    | Problem::Rejected { .. },
+                )
+                | Ok(None) => self.inner.lacks_referrers.store(true, Ordering::Relaxed),
+                Ok(Some(referrers)) => return Ok(referrers),
+                Err(problem) => return Err(problem),
+            }
+        }
+        let tag = fallback_tag(subject)?;
+        if tags.is_some_and(|tags| !tags.contains(&tag)) {
+            return Ok(Vec::new());
+        }
+        self.read_fallback(repository, &tag).await
+    }
+
+    /// Asks the referrers API; [`None`] when what answers is something else.
+    async fn list_referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, Problem> {
+        let mut referrers = Vec::new();
+        let mut target = format!("/v2/{repository}/referrers/{subject}");
+        for _ in 0..MAX_PAGES {
+            let mut request = Request::new(Method::GET, target, Scopes::pull(repository));
+            request
+                .headers
+                .insert(ACCEPT, HeaderValue::from_static(MediaType::OCI_INDEX));
+            let response = self.send(&request).await?;
+            let (url, headers) = (response.url().clone(), response.headers().clone());
+            let body = self
+                .inner
+                .transport
+                .read_body(response, MAX_MANIFEST_BYTES, "a list of referrers")
+                .await?;
+            let index = Manifest::new(body, MediaType::new(MediaType::OCI_INDEX));
+            let Ok(Content::Index { manifests, .. }) = index.content() else {
+                return Ok(None);
+            };
+            let grew = !manifests.is_empty();
+            referrers.extend(manifests);
+            match next_page(&url, &headers)?.filter(|_| grew) {
+                Some(next) => target = String::from(next),
+                None => return Ok(Some(referrers)),
+            }
+        }
+        Err(Problem::Malformed("a list of referrers has no end"))
+    }
+
+    async fn read_fallback(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<Vec<Descriptor>, Problem> {
+        match self
+            .read_manifest(repository, ManifestReference::Tag(tag))
+            .await
+        {
+            Ok(index) => match index.content() {
+                Ok(Content::Index { manifests, .. }) => Ok(manifests),
+                _ => Err(Problem::Malformed(
+                    "the fallback tag of referrers is no index",
+                )),
+            },
+            Err(Problem::NotFound { .. }) => Ok(Vec::new()),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// Adds `manifest` to the fallback tag of its subject, for a registry that did not take note of
+    /// the subject itself (case 53).
+    ///
+    /// Within this process one tag is written by one at a time. Others are noticed by reading the tag
+    /// again, and their entries are kept.
+    pub(super) async fn add_to_fallback(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        manifest: &Manifest,
+        content: &Content,
+    ) -> Result<(), Problem> {
+        let tag = fallback_tag(subject)?;
+        let _alone = self.inner.fallback_writes.lock().await;
+        for _ in 0..MERGES {
+            let present = self.read_fallback(repository, &tag).await?;
+            if present
+                .iter()
+                .any(|entry| entry.digest == *manifest.digest())
+            {
+                return Ok(());
+            }
+            let index = merged(&present, manifest, content)?;
+            self.write_manifest(repository, &index, ManifestReference::Tag(&tag))
+                .await?;
+        }
+        Err(Problem::Malformed(
+            "the fallback tag of referrers does not keep what is written to it",
+        ))
+    }
+}
+
+/// The tag that lists the referrers of `subject`: the algorithm cut to 32 characters and the encoded
+/// part to 64 (case 56).
+fn fallback_tag(subject: &Digest) -> Result<Tag, Problem> {
+    let (algorithm, encoded) = subject
+        .as_str()
+        .split_once(':')
+        .ok_or(Problem::Malformed("a digest has no algorithm"))?;
+    let cut = |text: &str, length| text.chars().take(length).collect::<String>();
+    format!("{}-{}", cut(algorithm, 32), cut(encoded, 64))
+        .parse()
+        .map_err(|_| Problem::Malformed("a digest makes no tag"))
+}
+
+/// The entries that are there, and one for `manifest`.
+fn merged(
+    present: &[Descriptor],
+    manifest: &Manifest,
+    content: &Content,
+) -> Result<Manifest, Problem> {
+    let mut entry = Descriptor::new(
+        manifest.media_type().clone(),
+        manifest.digest().clone(),
+        manifest.bytes().len() as u64,
+    );
+    let annotations = match content {
+        Content::Image {
+            config,
+            artifact_type,
+            annotations,
+            ..
+        } => {
+            let kind = artifact_type.as_ref().unwrap_or(&config.media_type);
+            entry.artifact_type = Some(kind.clone());
+            annotations
+        }
+        Content::Index {
+            artifact_type,
+            annotations,
+            ..
+        }
+        | Content::Artifact {
+            artifact_type,
+            annotations,
+            ..
+        } => {
+            entry.artifact_type.clone_from(artifact_type);
+            annotations
+        }
+    };
+    entry.annotations.clone_from(annotations);
+    let entries: Vec<&Descriptor> = present.iter().chain([&entry]).collect();
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_INDEX,
+        "manifests": entries,
+    });
+    let bytes = serde_json::to_vec(&index)
+        .map_err(|_| Problem::Malformed("a list of referrers cannot be written"))?;
+    Ok(Manifest::new(
+        Bytes::from(bytes),
+        MediaType::new(MediaType::OCI_INDEX),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_56_long_digests_are_cut_to_make_a_tag() {
+        let sha512: Digest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
+        assert_eq!(
+            fallback_tag(&sha512).unwrap().as_str(),
+            format!("sha512-{}", "ab".repeat(32))
+        );
+        let sha256 = Digest::sha256(b"");
+        assert_eq!(
+            fallback_tag(&sha256).unwrap().as_str(),
+            sha256.as_str().replace(':', "-")
+        );
+    }
+}
