@@ -17,6 +17,7 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod copy;
+pub mod inspect;
 pub mod oci;
 pub mod reason;
 pub mod registry;
