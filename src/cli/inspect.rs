@@ -33,17 +33,8 @@ pub(super) struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// Print the manifest or index exactly as the registry has it
-    #[arg(long, conflicts_with_all = ["config", "json"])]
-    raw: bool,
-
-    /// Print the configuration of the image exactly as the registry has it
-    #[arg(long, conflicts_with = "json")]
-    config: bool,
-
-    /// Print the tree as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: Form,
 
     /// The image in the index that --raw and --config are about, for example linux/arm64
     #[arg(long, value_name = "OS/ARCHITECTURE")]
@@ -57,6 +48,22 @@ pub(super) struct Arguments {
     access: AccessArguments,
 }
 
+/// What is printed.
+#[derive(Args, Debug)]
+struct Form {
+    /// Print the manifest or index exactly as the registry has it
+    #[arg(long, conflicts_with_all = ["config", "json"])]
+    raw: bool,
+
+    /// Print the configuration of the image exactly as the registry has it
+    #[arg(long, conflicts_with = "json")]
+    config: bool,
+
+    /// Print the tree as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 impl Arguments {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let reference = places::parse_reference(&self.image)?;
@@ -66,13 +73,13 @@ impl Arguments {
         if let Some(platform) = &self.platform {
             manifest = image_for(&source, manifest, platform).await?;
         }
-        if self.raw {
+        if self.form.raw {
             output::raw(manifest.bytes())?;
-        } else if self.config {
+        } else if self.form.config {
             output::raw(&read_config(&source, &manifest).await?)?;
         } else {
             let tree = read_tree(&source, manifest, !self.no_referrers).await?;
-            if self.json {
+            if self.form.json {
                 output::json(&tree)?;
             } else {
                 output::raw(tree::draw(&reference.to_string(), &tree).as_bytes())?;

@@ -2,6 +2,7 @@
 
 mod completion;
 mod controller;
+mod copy;
 mod crds;
 mod credentials;
 mod delete;
@@ -10,6 +11,9 @@ mod inspect;
 mod list_tags;
 mod output;
 mod places;
+mod progress;
+mod run;
+mod sync;
 mod tree;
 mod verify;
 mod worker;
@@ -38,6 +42,8 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Copy(copy::Arguments),
+    Sync(sync::Arguments),
     Inspect(inspect::Arguments),
     ListTags(list_tags::Arguments),
     Digest(digest::Arguments),
@@ -84,6 +90,8 @@ impl CommandLine {
             Command::Worker(arguments) => arguments.run(&cancel).await,
             Command::Crds(arguments) => arguments.run(),
             Command::Completion(arguments) => arguments.run(),
+            Command::Copy(arguments) => arguments.run(&cancel).await,
+            Command::Sync(arguments) => arguments.run(&cancel).await,
             Command::Inspect(arguments) => until(&cancel, arguments.run()).await,
             Command::ListTags(arguments) => until(&cancel, arguments.run()).await,
             Command::Digest(arguments) => until(&cancel, arguments.run()).await,

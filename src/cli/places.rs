@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::credentials::Keychain;
+use crate::copy::ManifestName;
 use crate::oci::{Reference, RegistryHost, Repository};
 use crate::registry::{Access, Certificates, Client, Credentials, ManifestReference};
 use crate::transport::RegistryRepository;
@@ -42,20 +43,25 @@ pub(super) struct AccessArguments {
 #[command(next_help_heading = "Access to the source")]
 pub(super) struct SourceArguments {
     /// File with one line USER:PASSWORD; `-` reads standard input
-    #[arg(long, value_name = "FILE")]
-    src_creds_file: Option<PathBuf>,
+    #[arg(long = "src-creds-file", id = "src-creds-file", value_name = "FILE")]
+    creds_file: Option<PathBuf>,
 
     /// Read this file in place of those that docker, podman and skopeo log in to
-    #[arg(long, value_name = "FILE", conflicts_with = "src_creds_file")]
-    src_authfile: Option<PathBuf>,
+    #[arg(
+        long = "src-authfile",
+        id = "src-authfile",
+        value_name = "FILE",
+        conflicts_with = "src-creds-file"
+    )]
+    authfile: Option<PathBuf>,
 
     /// Allow plain HTTP and unverified TLS; loopback addresses need no leave
-    #[arg(long)]
-    src_insecure: bool,
+    #[arg(long = "src-insecure", id = "src-insecure")]
+    insecure: bool,
 
     /// Certificate authorities (PEM) to trust beside those of the system
-    #[arg(long, value_name = "FILE")]
-    src_ca_file: Option<PathBuf>,
+    #[arg(long = "src-ca-file", id = "src-ca-file", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// How to reach the registry that is written.
@@ -63,20 +69,25 @@ pub(super) struct SourceArguments {
 #[command(next_help_heading = "Access to the destination")]
 pub(super) struct DestinationArguments {
     /// File with one line USER:PASSWORD; `-` reads standard input
-    #[arg(long, value_name = "FILE")]
-    dest_creds_file: Option<PathBuf>,
+    #[arg(long = "dest-creds-file", id = "dest-creds-file", value_name = "FILE")]
+    creds_file: Option<PathBuf>,
 
     /// Read this file in place of those that docker, podman and skopeo log in to
-    #[arg(long, value_name = "FILE", conflicts_with = "dest_creds_file")]
-    dest_authfile: Option<PathBuf>,
+    #[arg(
+        long = "dest-authfile",
+        id = "dest-authfile",
+        value_name = "FILE",
+        conflicts_with = "dest-creds-file"
+    )]
+    authfile: Option<PathBuf>,
 
     /// Allow plain HTTP and unverified TLS; loopback addresses need no leave
-    #[arg(long)]
-    dest_insecure: bool,
+    #[arg(long = "dest-insecure", id = "dest-insecure")]
+    insecure: bool,
 
     /// Certificate authorities (PEM) to trust beside those of the system
-    #[arg(long, value_name = "FILE")]
-    dest_ca_file: Option<PathBuf>,
+    #[arg(long = "dest-ca-file", id = "dest-ca-file", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// How to reach both registries of a command.
@@ -92,7 +103,7 @@ pub(super) struct BothArguments {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["src_authfile", "dest_authfile"],
+        conflicts_with_all = ["src-authfile", "dest-authfile"],
         help_heading = "Access"
     )]
     authfile: Option<PathBuf>,
@@ -101,10 +112,10 @@ pub(super) struct BothArguments {
 impl From<SourceArguments> for AccessArguments {
     fn from(arguments: SourceArguments) -> Self {
         Self {
-            creds_file: arguments.src_creds_file,
-            authfile: arguments.src_authfile,
-            insecure: arguments.src_insecure,
-            ca_file: arguments.src_ca_file,
+            creds_file: arguments.creds_file,
+            authfile: arguments.authfile,
+            insecure: arguments.insecure,
+            ca_file: arguments.ca_file,
         }
     }
 }
@@ -112,10 +123,10 @@ impl From<SourceArguments> for AccessArguments {
 impl From<DestinationArguments> for AccessArguments {
     fn from(arguments: DestinationArguments) -> Self {
         Self {
-            creds_file: arguments.dest_creds_file,
-            authfile: arguments.dest_authfile,
-            insecure: arguments.dest_insecure,
-            ca_file: arguments.dest_ca_file,
+            creds_file: arguments.creds_file,
+            authfile: arguments.authfile,
+            insecure: arguments.insecure,
+            ca_file: arguments.ca_file,
         }
     }
 }
@@ -296,6 +307,14 @@ pub(super) fn parse_repository(text: &str) -> anyhow::Result<Reference> {
 /// What follows the last slash: the only part of a reference with a tag or digest in it.
 pub(super) fn last_component(text: &str) -> &str {
     text.rsplit('/').next().unwrap_or(text)
+}
+
+/// The manifest that a reference names, for the engine.
+pub(super) fn name_of(reference: &Reference) -> anyhow::Result<ManifestName> {
+    Ok(match manifest_of(reference)? {
+        ManifestReference::Tag(tag) => ManifestName::Tag(tag.clone()),
+        ManifestReference::Digest(digest) => ManifestName::Digest(digest.clone()),
+    })
 }
 
 /// The manifest that a reference names: the digest wins over the tag.

@@ -8,7 +8,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
 use super::{MAX_DEPTH, MAX_MANIFESTS, PARALLEL_MANIFESTS, is_absent};
-use crate::oci::{Content, Descriptor, Digest, Manifest, ManifestError, MediaType};
+use crate::oci::{Content, Descriptor, Digest, Manifest, ManifestError, MediaType, Platform};
 use crate::registry::ManifestReference;
 use crate::transport::{Error, Source};
 
@@ -169,6 +169,27 @@ impl Tree {
                     .flat_map(Self::walk),
             ),
         )
+    }
+
+    /// Leaves out the images of an index that are for other platforms, with their attestations. What
+    /// names no platform belongs to all.
+    pub fn retain_platforms(&mut self, platforms: &[Platform]) {
+        let is_chosen = |child: &Self| {
+            let platform = child.descriptor.platform.as_ref();
+            platform.is_none_or(|found| {
+                found.is_unknown() || platforms.iter().any(|one| found.matches(one))
+            })
+        };
+        let others: Vec<Digest> = self
+            .manifests
+            .iter()
+            .filter(|child| !is_chosen(child))
+            .map(|child| child.descriptor.digest.clone())
+            .collect();
+        self.manifests.retain(|child| {
+            let about = child.descriptor.attests();
+            !others.contains(about.as_ref().unwrap_or(&child.descriptor.digest))
+        });
     }
 
     /// The blobs of this manifest itself: its configuration, then its layers.

@@ -17,7 +17,7 @@ use crate::oci::RegistryHost;
 use crate::registry::Credentials;
 
 /// How long a helper may take; some ask their cloud for a token first.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 /// Most bytes that are read of an answer. Tokens of clouds have some kilobytes.
 const MAX_ANSWER_BYTES: u64 = 256 * 1024;
 /// What a helper prints when it has nothing, as the library that helpers are made with says it.

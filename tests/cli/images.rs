@@ -1,0 +1,550 @@
+//! The commands that copy and look, against real registries, with skopeo's reading beside ours.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use transship::oci::{Digest, Manifest, MediaType};
+use transship::registry::{Client, ManifestReference};
+
+use crate::support::docker_registry::{DockerRegistry, Settings};
+use crate::support::{client, plain, plain_with, push_blob, repository};
+
+/// The command line with nothing of this machine's user.
+fn transship(arguments: &[&str]) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::cargo_bin("transship").unwrap();
+    command.args(arguments).env_clear();
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    transship(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn skopeo(arguments: &[&str]) -> Vec<u8> {
+    let output = std::process::Command::new("skopeo")
+        .args(arguments)
+        .output()
+        .expect("the Debian package skopeo is needed for these tests");
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+/// An index of two platforms, with a layer that both have, under the tag `1`.
+struct Published {
+    index: Manifest,
+    amd64: Manifest,
+    shared_layer: Digest,
+}
+
+async fn publish(client: &Client, name: &str) -> Published {
+    let repository = repository(name);
+    let shared = push_blob(client, &repository, b"a layer of both")
+        .await
+        .unwrap();
+    let mut images = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let config = json!({
+            "architecture": architecture, "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let config = push_blob(client, &repository, config.to_string().as_bytes())
+            .await
+            .unwrap();
+        let own = push_blob(client, &repository, architecture.as_bytes())
+            .await
+            .unwrap();
+        let document = json!({
+            "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST,
+            "config": {"mediaType": MediaType::OCI_CONFIG, "digest": config.digest, "size": config.size},
+            "layers": [shared, own],
+        });
+        let image = Manifest::new(
+            document.to_string().into(),
+            MediaType::new(MediaType::OCI_MANIFEST),
+        );
+        client
+            .put_manifest(&repository, &image, None)
+            .await
+            .unwrap();
+        images.push(image);
+    }
+    let entries: Vec<_> = images
+        .iter()
+        .zip(["amd64", "arm64"])
+        .map(|(image, architecture)| {
+            json!({
+                "mediaType": MediaType::OCI_MANIFEST, "digest": image.digest(),
+                "size": image.bytes().len(),
+                "platform": {"os": "linux", "architecture": architecture},
+            })
+        })
+        .collect();
+    let index =
+        json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": entries});
+    let index = Manifest::new(
+        index.to_string().into(),
+        MediaType::new(MediaType::OCI_INDEX),
+    );
+    let tag = "1".parse().unwrap();
+    client
+        .put_manifest(&repository, &index, Some(&tag))
+        .await
+        .unwrap();
+    Published {
+        index,
+        amd64: images.swap_remove(0),
+        shared_layer: shared.digest,
+    }
+}
+
+#[tokio::test]
+async fn a_copy_is_the_same_for_skopeo_and_costs_nothing_the_second_time() {
+    let (source, destination) = (DockerRegistry::plain(), DockerRegistry::plain());
+    let published = publish(&client(source.host(), &plain()), "app").await;
+    let from = format!("{}/app:1", source.host());
+    let to = format!("docker://{}/mirror/app:1", destination.host());
+
+    let first = run(&["copy", &from, &to]);
+    let expected = format!(
+        "{}/mirror/app:1@{}\n",
+        destination.host(),
+        published.index.digest()
+    );
+    assert_eq!(stdout(&first), expected);
+    let read = skopeo(&["inspect", "--tls-verify=false", "--raw", &to]);
+    assert_eq!(read, published.index.bytes().to_vec());
+
+    let second = run(&["copy", "--json", &from, &to]);
+    let lines: Vec<Value> = stdout(&second)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["unchanged"], json!(true));
+    assert_eq!(lines[0]["digest"], json!(published.index.digest()));
+    assert_eq!(
+        lines[1]["totals"],
+        json!({
+            "copied": 0, "unchanged": 1, "failed": 0,
+            "blobsSent": 0, "blobsMounted": 0, "blobsExisting": 0, "bytesSent": 0,
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_sent_and_sends_nothing() {
+    let (source, destination) = (DockerRegistry::plain(), DockerRegistry::plain());
+    let published = publish(&client(source.host(), &plain()), "app").await;
+    let from = format!("{}/app:1", source.host());
+    let to = format!("{}/app:1", destination.host());
+    let plan = || {
+        let output = stdout(&run(&["copy", "--dry-run", "--json", &from, &to]));
+        let line: Value = serde_json::from_str(output.lines().next().unwrap()).unwrap();
+        line["missing"].clone()
+    };
+    let planned = plan();
+    assert_eq!(planned["inPlace"], json!(false));
+    assert_eq!(planned["blobs"], json!(5));
+    let there = client(destination.host(), &plain())
+        .head_manifest(
+            &repository("app"),
+            ManifestReference::Digest(published.index.digest()),
+        )
+        .await
+        .unwrap();
+    assert_eq!(there, None);
+
+    let copied = stdout(&run(&["copy", "--json", &from, &to]));
+    let totals: Value = serde_json::from_str(copied.lines().last().unwrap()).unwrap();
+    assert_eq!(totals["totals"]["bytesSent"], planned["bytes"]);
+    assert_eq!(totals["totals"]["blobsSent"], planned["blobs"]);
+    assert_eq!(plan(), json!({"inPlace": true, "blobs": 0, "bytes": 0}));
+}
+
+#[tokio::test]
+async fn one_failure_does_not_stop_the_rest() {
+    let (source, destination) = (DockerRegistry::plain(), DockerRegistry::plain());
+    publish(&client(source.host(), &plain()), "app").await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = mirror_file(
+        &directory,
+        &[
+            &format!("{}/app:1", source.host()),
+            &format!("{}/app:absent", source.host()),
+        ],
+        &format!("{}/mirror", destination.host()),
+    );
+    let output = run(&["sync", "-f", &file, "--json"]);
+    assert_eq!(output.status.code(), Some(10), "{output:?}");
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let totals: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(totals["totals"]["copied"], json!(1));
+    assert_eq!(totals["totals"]["failed"], json!(1));
+    assert!(text.contains("\"reason\":\"SourceNotFound\""), "{text}");
+    assert!(stderr(&output).contains("app:absent"), "{output:?}");
+    let path = source.host().replace(':', "_");
+    let copied = format!("{}/mirror/{path}/app:1", destination.host());
+    assert!(run(&["digest", &copied]).status.success());
+}
+
+fn mirror_file(directory: &TempDir, images: &[&str], prefix: &str) -> String {
+    let sources: Vec<_> = images.iter().map(|image| json!({"image": image})).collect();
+    let mirror = json!({
+        "apiVersion": "transship.dev/v1alpha1",
+        "kind": "ImageMirror",
+        "metadata": {"name": "base"},
+        "spec": {"sources": sources, "destinations": [{"prefix": prefix}]},
+    });
+    let path = directory.path().join("mirror.yaml");
+    // JSON is YAML.
+    std::fs::write(&path, mirror.to_string()).unwrap();
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn an_image_is_shown_as_it_is() {
+    let registry = DockerRegistry::plain();
+    let published = publish(&client(registry.host(), &plain()), "app").await;
+    let image = format!("{}/app:1", registry.host());
+    let drawn = stdout(&run(&["inspect", &image]));
+    let mut lines = drawn.lines();
+    assert_eq!(lines.next(), Some(image.as_str()));
+    assert!(drawn.contains(&format!("├─ linux/amd64 image")), "{drawn}");
+    assert!(drawn.contains("│  ├─ config"), "{drawn}");
+    assert!(drawn.contains("   └─ layer tar"), "{drawn}");
+    assert!(drawn.contains(published.amd64.digest().as_str()), "{drawn}");
+    assert!(
+        lines.last().unwrap().starts_with("total: 3 manifests, "),
+        "{drawn}"
+    );
+    assert!(drawn.ends_with("in 5 different blobs\n"), "{drawn}");
+
+    let raw = run(&["inspect", "--raw", &image]);
+    assert_eq!(raw.stdout, published.index.bytes().to_vec());
+    let one = run(&["inspect", "--raw", "--platform", "linux/amd64", &image]);
+    assert_eq!(one.stdout, published.amd64.bytes().to_vec());
+    let config = stdout(&run(&[
+        "inspect",
+        "--config",
+        "--platform",
+        "linux/arm64",
+        &image,
+    ]));
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["architecture"], json!("arm64"));
+    let tree: Value = serde_json::from_str(&stdout(&run(&["inspect", "--json", &image]))).unwrap();
+    assert_eq!(tree["digest"], json!(published.index.digest()));
+    assert_eq!(
+        tree["manifests"][0]["layers"][0]["digest"],
+        json!(published.shared_layer)
+    );
+    let other = run(&["inspect", "--config", "--platform", "linux/s390x", &image]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        stderr(&other).contains("linux/amd64, linux/arm64"),
+        "{other:?}"
+    );
+}
+
+#[tokio::test]
+async fn every_damaged_object_is_named() {
+    let registry = DockerRegistry::plain();
+    let published = publish(&client(registry.host(), &plain()), "app").await;
+    let image = format!("{}/app:1", registry.host());
+    let sound = run(&["verify", &image]);
+    assert_eq!(stdout(&sound), "");
+    assert!(stderr(&sound).contains("8 objects"), "{sound:?}");
+
+    registry.corrupt(&published.shared_layer);
+    registry.lose(published.amd64.digest());
+    let damaged = run(&["verify", &image]);
+    assert_eq!(damaged.status.code(), Some(1));
+    let text = String::from_utf8(damaged.stdout.clone()).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    for digest in [published.amd64.digest(), &published.shared_layer] {
+        assert!(text.contains(&format!("{digest}: ")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn exactly_what_is_named_is_deleted() {
+    let registry = DockerRegistry::plain();
+    let client = client(registry.host(), &plain());
+    let published = publish(&client, "app").await;
+    let image = format!("{}/app", registry.host());
+
+    let unnamed = run(&["delete", &image]);
+    assert_eq!(unnamed.status.code(), Some(1));
+    // This registry cannot delete a tag, and the manifest is not what was named.
+    let tag = run(&["delete", &format!("{image}:1")]);
+    assert_eq!(tag.status.code(), Some(1), "{tag:?}");
+    assert!(stderr(&tag).contains("name the digest"), "{tag:?}");
+    assert!(run(&["digest", &format!("{image}:1")]).status.success());
+
+    let by_digest = format!("{image}@{}", published.index.digest());
+    assert!(run(&["delete", &by_digest]).status.success());
+    assert_eq!(
+        run(&["digest", &format!("{image}:1")]).status.code(),
+        Some(1)
+    );
+    let child = format!("{image}@{}", published.amd64.digest());
+    assert!(run(&["digest", &child]).status.success());
+}
+
+#[tokio::test]
+async fn credentials_come_from_every_place_that_tools_log_in_to() {
+    let registry = DockerRegistry::start(&Settings {
+        login: Some(("user", "se:cret")),
+        ..Settings::default()
+    });
+    let published = publish(
+        &client(registry.host(), &plain_with("user", "se:cret")),
+        "app",
+    )
+    .await;
+    let image = format!("{}/app:1", registry.host());
+    let directory = tempfile::tempdir().unwrap();
+    let expected = format!("{}\n", published.index.digest());
+    let digest = |options: &[&str]| {
+        let mut command = transship(&["digest", &image]);
+        command.args(options);
+        command
+    };
+
+    let anonymous = digest(&[]).output().unwrap();
+    assert_eq!(anonymous.status.code(), Some(1));
+    assert!(
+        stderr(&anonymous).contains("wants credentials"),
+        "{anonymous:?}"
+    );
+
+    let pair = write(&directory, "pair", "user:se:cret\n");
+    assert_eq!(
+        stdout(&digest(&["--creds-file", &pair]).output().unwrap()),
+        expected
+    );
+    let piped = digest(&["--creds-file", "-"])
+        .write_stdin("user:se:cret")
+        .output();
+    assert_eq!(stdout(&piped.unwrap()), expected);
+
+    // As skopeo writes it.
+    let authfile = directory.path().join("auth.json").display().to_string();
+    skopeo(&[
+        "login",
+        "--tls-verify=false",
+        "--authfile",
+        &authfile,
+        "-u",
+        "user",
+        "-p",
+        "se:cret",
+        registry.host(),
+    ]);
+    assert_eq!(
+        stdout(&digest(&["--authfile", &authfile]).output().unwrap()),
+        expected
+    );
+    let by_variable = digest(&[]).env("REGISTRY_AUTH_FILE", &authfile).output();
+    assert_eq!(stdout(&by_variable.unwrap()), expected);
+    for (variable, path) in [
+        ("XDG_RUNTIME_DIR", "one/containers/auth.json"),
+        ("XDG_CONFIG_HOME", "two/containers/auth.json"),
+        ("DOCKER_CONFIG", "three/config.json"),
+        ("HOME", "four/.docker/config.json"),
+        ("HOME", "five/.config/containers/auth.json"),
+    ] {
+        let file = directory.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::copy(&authfile, &file).unwrap();
+        let top = directory.path().join(path.split('/').next().unwrap());
+        let output = digest(&[]).env(variable, top).output().unwrap();
+        let is_expected = output.stdout == expected.as_bytes();
+        // Containers' files lie deeper than the directory that the variable names.
+        assert!(is_expected, "{variable} {path}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_helper_is_asked_for_its_registry_and_its_failure_is_an_error() {
+    let registry = DockerRegistry::start(&Settings {
+        login: Some(("user", "secret")),
+        ..Settings::default()
+    });
+    publish(
+        &client(registry.host(), &plain_with("user", "secret")),
+        "app",
+    )
+    .await;
+    let image = format!("{}/app:1", registry.host());
+    let directory = tempfile::tempdir().unwrap();
+    let asked = directory.path().join("asked").display().to_string();
+    for (name, script) in [
+        (
+            "good",
+            r#"echo '{"ServerURL":"","Username":"user","Secret":"secret"}'"#,
+        ),
+        (
+            "empty",
+            "echo credentials not found in native keychain; exit 1",
+        ),
+        ("bad", "echo canary; echo canary >&2; exit 1"),
+        ("odd", "echo canary"),
+        (
+            "token",
+            r#"echo '{"Username":"<token>","Secret":"canary"}'"#,
+        ),
+    ] {
+        helper(directory.path(), name, &format!("cat > {asked}; {script}"));
+    }
+    let digest = |config: Value| {
+        let file = write(&directory, "config.json", &config.to_string());
+        transship(&["digest", &image, "--authfile", &file])
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", directory.path().display()),
+            )
+            .output()
+            .unwrap()
+    };
+    let auths = json!({registry.host(): {"username": "user", "password": "secret"}});
+
+    for config in [
+        json!({"credHelpers": {registry.host(): "good"}}),
+        json!({"credsStore": "good"}),
+        json!({"credsStore": "bad", "credHelpers": {registry.host(): "good"}}),
+        json!({"credsStore": "empty", "auths": auths}),
+        // Another registry's helper is none of our business.
+        json!({"credHelpers": {"other.test": "bad"}, "auths": auths}),
+    ] {
+        let output = digest(config.clone());
+        assert!(output.status.success(), "{config}: {output:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&asked).unwrap(), registry.host());
+
+    for (config, expected) in [
+        (
+            json!({"credHelpers": {registry.host(): "empty"}, "auths": auths}),
+            "wants credentials",
+        ),
+        (
+            json!({"credHelpers": {registry.host(): "bad"}, "auths": auths}),
+            "docker-credential-bad failed",
+        ),
+        (
+            json!({"credsStore": "bad", "auths": auths}),
+            "docker-credential-bad failed",
+        ),
+        (
+            json!({"credsStore": "odd", "auths": auths}),
+            "docker-credential-odd",
+        ),
+        (
+            json!({"credsStore": "token", "auths": auths}),
+            "identity token",
+        ),
+        (
+            json!({"credsStore": "absent", "auths": auths}),
+            "cannot run docker-credential-absent",
+        ),
+        (
+            json!({"credsStore": "../good", "auths": auths}),
+            "not a program name",
+        ),
+    ] {
+        let output = digest(config.clone());
+        assert_eq!(output.status.code(), Some(1), "{config}: {output:?}");
+        let text = stderr(&output);
+        assert!(text.contains(expected), "{config}: {text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+fn helper(directory: &Path, name: &str, script: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let path = directory.join(format!("docker-credential-{name}"));
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn write(directory: &TempDir, name: &str, content: &str) -> String {
+    let path = directory.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+/// `docs/skopeo.md` promises that its commands work.
+#[tokio::test]
+async fn every_command_of_the_table_for_skopeo_users_works() {
+    let (source, destination) = (DockerRegistry::plain(), DockerRegistry::plain());
+    let published = publish(&client(source.host(), &plain()), "app").await;
+    let directory = tempfile::tempdir().unwrap();
+    let image = format!("{}/app:1", source.host());
+    let file = mirror_file(&directory, &[&image], destination.host());
+    let page = include_str!("../../docs/skopeo.md");
+    let commands: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_suffix("` |")?.rsplit_once("| `transship "))
+        .map(|(_, command)| command)
+        .collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    for command in commands {
+        let command = command
+            .replace("a.example", source.host())
+            .replace("b.example", destination.host())
+            .replace("DIGEST", published.index.digest().as_str())
+            .replace("mirror.yaml", &file);
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let output = run(&arguments);
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+}
+
+#[test]
+fn completion_scripts_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&run(&["completion", shell]));
+        assert!(script.contains("list-tags"), "{shell}");
+    }
+}
+
+#[test]
+fn usage_errors_have_their_own_exit_code() {
+    for arguments in [
+        &["copy", "a.test/b"][..],
+        &["copy", "a.test/b", "c.test/d", "--index-policy", "sparse"],
+        &["inspect", "--raw", "--config", "a.test/b"],
+        &["digest", "--creds-file", "a", "--authfile", "b", "a.test/b"],
+    ] {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    for arguments in [
+        &["digest", "oci:images"][..],
+        &["list-tags", "a.test/b:1"],
+        &[
+            "copy",
+            "a.test/b",
+            "c.test/d",
+            "--src-creds-file",
+            "-",
+            "--dest-creds-file",
+            "-",
+        ],
+        &["sync", "-f", "/nowhere/mirror.yaml"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
+    }
+}
