@@ -23,11 +23,11 @@ use crate::transport::{Destination, Source};
 Examples:
   transship copy alpine:3.22 registry.example/mirror/alpine:3.22
   transship copy --all-tags quay.io/org/app registry.example/org/app
-  transship copy --platform linux/amd64 --platform linux/arm64 alpine:3.22 localhost:5000/alpine:3.22
+  transship copy --platform linux/amd64 alpine:3.22 localhost:5000/alpine:3.22
   transship copy --dry-run alpine:3.22 localhost:5000/alpine:3.22
   transship copy --dest-creds-file - a.example/app:1 b.example/app:1 < user-and-password
 
-Credentials: the files that `docker login`, `podman login` and `skopeo login` write, with their
+Credentials: the files that `docker login`, `podman login` and `skopeo login` write, with their \
 credential helpers.
 
 {EXIT_CODES}"))]
@@ -61,11 +61,7 @@ impl Arguments {
                 one_image(&self.source, &self.destination, &sources, &destinations).await
             }
         };
-        let copies = tokio::select! {
-            copies = opening => copies?,
-            () = cancel.cancelled() => Vec::new(),
-        };
-        self.run.run(&copies, cancel).await
+        self.run.run(opening, cancel).await
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct AccessArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "creds_file")]
     authfile: Option<PathBuf>,
 
-    /// Allow plain HTTP and unverified TLS; loopback addresses need no leave
+    /// Allow plain HTTP and unverified TLS; loopback addresses need no permission
     #[arg(long)]
     insecure: bool,
 
@@ -55,7 +55,7 @@ pub(super) struct SourceArguments {
     )]
     authfile: Option<PathBuf>,
 
-    /// Allow plain HTTP and unverified TLS; loopback addresses need no leave
+    /// Allow plain HTTP and unverified TLS; loopback addresses need no permission
     #[arg(long = "src-insecure", id = "src-insecure")]
     insecure: bool,
 
@@ -81,7 +81,7 @@ pub(super) struct DestinationArguments {
     )]
     authfile: Option<PathBuf>,
 
-    /// Allow plain HTTP and unverified TLS; loopback addresses need no leave
+    /// Allow plain HTTP and unverified TLS; loopback addresses need no permission
     #[arg(long = "dest-insecure", id = "dest-insecure")]
     insecure: bool,
 

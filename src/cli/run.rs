@@ -126,36 +126,39 @@ impl RunArguments {
         }
     }
 
-    /// Copies, or says what would be copied.
+    /// Copies what `opening` gives, or says what would be copied.
     pub(super) async fn run(
         &self,
-        copies: &[ImageCopy],
+        opening: impl Future<Output = anyhow::Result<Vec<ImageCopy>>>,
         cancel: &CancellationToken,
     ) -> anyhow::Result<ExitCode> {
-        let interrupted = async {
-            cancel.cancelled().await;
-            output::tell("interrupted; what is missing is copied when the command runs again");
-            Ok(ExitCode::from(EXIT_INTERRUPTED))
+        let work = async {
+            let copies = opening.await?;
+            if self.dry_run {
+                self.plan(&copies).await
+            } else {
+                self.copy(&copies).await
+            }
         };
-        if self.dry_run {
-            return tokio::select! {
-                planned = self.plan(copies) => planned,
-                code = interrupted => code,
-            };
+        tokio::select! {
+            result = work => result,
+            () = cancel.cancelled() => {
+                output::tell("interrupted; what is missing is copied when the command runs again");
+                Ok(ExitCode::from(EXIT_INTERRUPTED))
+            }
         }
+    }
+
+    async fn copy(&self, copies: &[ImageCopy]) -> anyhow::Result<ExitCode> {
         let counters = Arc::new(Counters::default());
-        let options = self.options();
-        let copying = copy::copy_images(
+        // The engine has the only observer: the bars are gone before anything else is written.
+        let outcomes = copy::copy_images(
             copies,
-            &options,
+            &self.options(),
             Arc::clone(&counters),
             progress::observer(self.quiet),
-        );
-        // The bars are gone before anything else is written.
-        let outcomes = tokio::select! {
-            outcomes = copying => outcomes,
-            code = interrupted => return code,
-        };
+        )
+        .await;
         let mut totals = Totals::default();
         for (copy, outcome) in copies.iter().zip(&outcomes) {
             self.report(copy, outcome, &mut totals)?;

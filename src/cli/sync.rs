@@ -30,9 +30,9 @@ Examples:
   transship sync -f mirror.yaml --dry-run
   kubectl get imagemirrors -o yaml base | transship sync -f -
 
-Secrets live in a cluster, so `secretRef` and `certSecretRef` are not read: credentials come from the
-files that `docker login`, `podman login` and `skopeo login` write, certificates from --src-ca-file and
---dest-ca-file. `interval`, `timeout` and `suspend` mean nothing here.
+Secrets live in a cluster, so `secretRef` and `certSecretRef` are not read: credentials come from \
+the files that `docker login`, `podman login` and `skopeo login` write, certificates from \
+--src-ca-file and --dest-ca-file. `interval`, `timeout` and `suspend` mean nothing here.
 
 {EXIT_CODES}"))]
 pub(super) struct Arguments {
@@ -51,13 +51,16 @@ impl Arguments {
     pub(super) async fn run(self, cancel: &CancellationToken) -> anyhow::Result<ExitCode> {
         let mirrors = read_mirrors(&self.file)?;
         let (sources, destinations) = self.access.open()?;
-        let mut copies = Vec::new();
-        for mirror in &mirrors {
-            let wanted = Wanted::new(&mirror.spec)
-                .with_context(|| format!("ImageMirror {}", mirror.name_any()))?;
-            copies.extend(open(&wanted, &sources, &destinations).await?);
-        }
-        self.run.run(&copies, cancel).await
+        let opening = async {
+            let mut copies = Vec::new();
+            for mirror in &mirrors {
+                let wanted = Wanted::new(&mirror.spec)
+                    .with_context(|| format!("ImageMirror {}", mirror.name_any()))?;
+                copies.extend(open(&wanted, &sources, &destinations).await?);
+            }
+            Ok(copies)
+        };
+        self.run.run(opening, cancel).await
     }
 }
 

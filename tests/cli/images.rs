@@ -219,7 +219,7 @@ async fn an_image_is_shown_as_it_is() {
     let drawn = stdout(&run(&["inspect", &image]));
     let mut lines = drawn.lines();
     assert_eq!(lines.next(), Some(image.as_str()));
-    assert!(drawn.contains(&format!("├─ linux/amd64 image")), "{drawn}");
+    assert!(drawn.contains("├─ linux/amd64 image"), "{drawn}");
     assert!(drawn.contains("│  ├─ config"), "{drawn}");
     assert!(drawn.contains("   └─ layer tar"), "{drawn}");
     assert!(drawn.contains(published.amd64.digest().as_str()), "{drawn}");
@@ -516,6 +516,32 @@ fn completion_scripts_know_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = stdout(&run(&["completion", shell]));
         assert!(script.contains("list-tags"), "{shell}");
+    }
+}
+
+#[test]
+fn an_interrupted_command_ends_at_once_with_its_own_exit_code() {
+    for command in [
+        &["digest", "IMAGE"][..],
+        &["copy", "IMAGE", "IMAGE"],
+        &["copy", "--dry-run", "IMAGE", "IMAGE"],
+    ] {
+        // It takes connections and never answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let image = format!("{}/a:1", silent.local_addr().unwrap());
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("transship"))
+            .args(command.iter().map(|word| word.replace("IMAGE", &image)))
+            .env_clear()
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let _connection = silent.accept().unwrap();
+        let interrupted = std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(interrupted.success());
+        assert_eq!(child.wait().unwrap().code(), Some(11), "{command:?}");
     }
 }
 
