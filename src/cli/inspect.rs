@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     form: Form,
 
-    /// The image in the index that --raw and --config are about, for example linux/arm64
+    /// Show this image of an index only, for example linux/arm64
     #[arg(long, value_name = "OS/ARCHITECTURE")]
     platform: Option<Platform>,
 

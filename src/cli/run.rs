@@ -13,7 +13,6 @@ use crate::copy::{self, Copied, Counters, Failure, ImageCopy, ImageOutcome, Sele
 use crate::inspect::{Missing, Outgoing, Tree, read_tree};
 use crate::oci::{Digest, Platform};
 use crate::reason::Reason;
-use crate::transport::Source;
 use crate::worker::{EXIT_COPIES_FAILED, EXIT_INTERRUPTED};
 
 /// What the help of `copy` and `sync` says of exit codes.
@@ -261,8 +260,8 @@ impl RunArguments {
         let mut totals = Totals::default();
         for copy in copies {
             let source = source_name(copy);
-            let tree = match self.read(&copy.source, copy).await {
-                Ok(tree) => tree,
+            let (digest, tree) = match self.read(copy).await {
+                Ok(read) => read,
                 Err(failure) => {
                     for target in &copy.targets {
                         self.report_failed(&source, &target.to_string(), &failure, &mut totals)?;
@@ -277,7 +276,11 @@ impl RunArguments {
                     .await;
                 match missing {
                     Ok(missing) => {
-                        self.report_planned(&source, &destination, &tree, &missing, &mut totals)?;
+                        let mut line = Line::new(&source, &destination);
+                        line.source_digest = Some(&digest);
+                        line.digest = Some(&tree.descriptor.digest);
+                        line.missing = Some(&missing);
+                        self.report_planned(&line, &missing, &mut totals)?;
                     }
                     Err(error) => {
                         let failure = Failure::of_place(copy::Side::Destination, &error);
@@ -307,9 +310,7 @@ impl RunArguments {
 
     fn report_planned(
         &self,
-        source: &str,
-        destination: &str,
-        tree: &Tree,
+        line: &Line<'_>,
         missing: &Missing,
         totals: &mut Totals,
     ) -> anyhow::Result<()> {
@@ -321,35 +322,39 @@ impl RunArguments {
         totals.blobs_sent += missing.blobs as u64;
         totals.bytes_sent += missing.bytes;
         if self.json {
-            let mut line = Line::new(source, destination);
-            line.source_digest = Some(&tree.descriptor.digest);
-            line.missing = Some(missing);
-            return output::json(&line);
+            return output::json(line);
         }
         let what = if missing.in_place {
             "in place".to_owned()
         } else {
             format!("{} in {} blobs", output::size(missing.bytes), missing.blobs)
         };
-        output::line(format_args!("{source} -> {destination}: {what}"))
+        output::line(format_args!(
+            "{} -> {}: {what}",
+            line.source, line.destination
+        ))
     }
 
-    /// The image with what would be copied of it.
-    async fn read(&self, source: &Arc<dyn Source>, copy: &ImageCopy) -> Result<Tree, Failure> {
-        let root = source
+    /// The digest that the source has, and what would be copied of it.
+    async fn read(&self, copy: &ImageCopy) -> Result<(Digest, Tree), Failure> {
+        let root = copy
+            .source
             .manifest(copy.image.as_reference())
             .await
             .map_err(|error| Failure::of_place(copy::Side::Source, &error))?;
-        let mut tree = read_tree(source, root, !self.selection.no_referrers)
+        let digest = root.digest().clone();
+        let root = self.options().platforms.apply(root)?;
+        let mut tree = read_tree(&copy.source, root, !self.selection.no_referrers)
             .await
             .map_err(|error| Failure {
                 reason: Reason::SourceInvalid,
                 message: error.to_string(),
             })?;
+        // An index that stays as it is names images that are not copied.
         if !self.selection.platforms.is_empty() {
             tree.retain_platforms(&self.selection.platforms);
         }
-        Ok(tree)
+        Ok((digest, tree))
     }
 }
 

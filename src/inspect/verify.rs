@@ -37,7 +37,8 @@ pub struct Fault {
     pub problem: String,
 }
 
-/// Verifies the image that `root` names, with all its manifests and blobs and its referrers.
+/// Verifies the image `root` of `source`, with all its manifests and blobs and its referrers. What is
+/// in `seen` was verified before, with another image of the same place.
 pub async fn verify(
     source: &Arc<dyn Source>,
     root: &Digest,
@@ -46,14 +47,17 @@ pub async fn verify(
     let mut result = Verified::default();
     let mut blobs = Vec::new();
     let mut manifests = vec![(root.clone(), 0)];
+    let mut left = MAX_MANIFESTS;
     while let Some((digest, depth)) = manifests.pop() {
         if !seen.insert(digest.clone()) {
             continue;
         }
-        if depth > MAX_DEPTH || seen.len() > MAX_MANIFESTS {
-            result.fault(&digest, "more manifests than one image can have".to_owned());
+        if depth > MAX_DEPTH || left == 0 {
+            let problem = "not read: the image has too many manifests or levels of indexes";
+            result.fault(&digest, problem.to_owned());
             break;
         }
+        left -= 1;
         match read_manifest(source, &digest).await {
             Ok((size, children, content)) => {
                 result.sound += 1;

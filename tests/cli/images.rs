@@ -172,6 +172,36 @@ async fn a_dry_run_says_what_would_be_sent_and_sends_nothing() {
 }
 
 #[tokio::test]
+async fn a_plan_for_one_platform_is_what_the_copy_does() {
+    let (source, destination) = (DockerRegistry::plain(), DockerRegistry::plain());
+    publish(&client(source.host(), &plain()), "app").await;
+    let from = format!("{}/app:1", source.host());
+    let to = format!("{}/app:1", destination.host());
+    let lines = |options: &[&str]| -> Vec<Value> {
+        let mut command = transship(&["copy", "--json", "--platform", "linux/arm64"]);
+        let output = command.args(options).args([&from, &to]).output().unwrap();
+        stdout(&output)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let planned = lines(&["--dry-run"]);
+    assert_eq!(planned[0]["missing"]["blobs"], json!(3));
+    assert_ne!(planned[0]["digest"], planned[0]["sourceDigest"]);
+    let copied = lines(&[]);
+    assert_eq!(copied[0]["digest"], planned[0]["digest"]);
+    for total in ["copied", "blobsSent", "bytesSent"] {
+        assert_eq!(copied[1]["totals"][total], planned[1]["totals"][total]);
+    }
+    assert_eq!(lines(&["--dry-run"])[0]["missing"]["inPlace"], json!(true));
+    let index = stdout(&run(&["inspect", "--raw", &to]));
+    assert!(
+        !index.contains("amd64") && index.contains("arm64"),
+        "{index}"
+    );
+}
+
+#[tokio::test]
 async fn one_failure_does_not_stop_the_rest() {
     let (source, destination) = (DockerRegistry::plain(), DockerRegistry::plain());
     publish(&client(source.host(), &plain()), "app").await;
