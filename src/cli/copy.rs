@@ -8,7 +8,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::list_tags::MAX_TAGS;
-use super::places::{self, BothArguments, Places};
+use super::places::{BothArguments, Places};
 use super::run::{EXIT_CODES, RunArguments};
 use crate::copy::{ImageCopy, ManifestName, Target};
 use crate::transport::{Destination, Source};
@@ -71,15 +71,11 @@ async fn one_image(
     sources: &Places,
     destinations: &Places,
 ) -> anyhow::Result<Vec<ImageCopy>> {
-    let from = places::parse_reference(source)?;
-    let to = places::parse_reference(destination)?;
+    let from = sources.image(source).await?;
     Ok(vec![ImageCopy {
-        source: sources.repository_of(&from).await?,
-        image: places::name_of(&from)?,
-        targets: vec![Target {
-            place: destinations.repository_of(&to).await?,
-            tag: to.tag().cloned(),
-        }],
+        source: from.source,
+        image: from.image,
+        targets: vec![destinations.target(destination).await?],
     }])
 }
 
@@ -89,10 +85,8 @@ async fn all_tags(
     sources: &Places,
     destinations: &Places,
 ) -> anyhow::Result<Vec<ImageCopy>> {
-    let from = places::parse_repository(source)?;
-    let to = places::parse_repository(destination)?;
-    let from: Arc<dyn Source> = sources.repository_of(&from).await?;
-    let to: Arc<dyn Destination> = destinations.repository_of(&to).await?;
+    let from: Arc<dyn Source> = sources.repository_named(source).await?;
+    let to: Arc<dyn Destination> = destinations.repository_named(destination).await?;
     let tags = from
         .tags(MAX_TAGS)
         .await?

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::output;
-use super::places::{self, AccessArguments};
-use crate::transport::Source;
+use super::places::AccessArguments;
+use crate::copy::ManifestName;
 
 /// Print the digest that an image has now
 ///
@@ -34,19 +34,20 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let reference = places::parse_reference(&self.image)?;
-        let repository = self.access.open()?.repository_of(&reference).await?;
-        let digest = Source::find_manifest(repository.as_ref(), places::manifest_of(&reference)?)
+        let opened = self.access.open()?.image(&self.image).await?;
+        let digest = opened
+            .source
+            .find_manifest(opened.image.as_reference())
             .await?
             .with_context(|| {
-                format!("{reference} does not exist; see the tags with `transship list-tags`")
+                format!("{opened} does not exist; see the tags with `transship list-tags`")
             })?;
-        if self.full {
-            let tag = reference.tag().map(|tag| format!(":{tag}"));
-            let tag = tag.unwrap_or_default();
-            output::line(format_args!("{}{tag}@{digest}", Source::name(&*repository)))?;
-        } else {
-            output::line(&digest)?;
+        match &opened.image {
+            ManifestName::Tag(_) if self.full => {
+                output::line(format_args!("{opened}@{digest}"))?;
+            }
+            ManifestName::Digest(_) if self.full => output::line(&opened)?,
+            _ => output::line(&digest)?,
         }
         Ok(ExitCode::SUCCESS)
     }

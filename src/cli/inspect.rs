@@ -8,7 +8,7 @@ use clap::Args;
 use futures::TryStreamExt as _;
 
 use super::output;
-use super::places::{self, AccessArguments};
+use super::places::AccessArguments;
 use super::tree;
 use crate::inspect::read_tree;
 use crate::oci::{Content, Descriptor, MAX_CONFIG_BYTES, Manifest, Platform};
@@ -66,23 +66,22 @@ struct Form {
 
 impl Arguments {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let reference = places::parse_reference(&self.image)?;
-        let places = self.access.open()?;
-        let source: Arc<dyn Source> = places.repository_of(&reference).await?;
-        let mut manifest = source.manifest(places::manifest_of(&reference)?).await?;
+        let opened = self.access.open()?.image(&self.image).await?;
+        let source = &opened.source;
+        let mut manifest = source.manifest(opened.image.as_reference()).await?;
         if let Some(platform) = &self.platform {
-            manifest = image_for(&source, manifest, platform).await?;
+            manifest = image_for(source, manifest, platform).await?;
         }
         if self.form.raw {
             output::raw(manifest.bytes())?;
         } else if self.form.config {
-            output::raw(&read_config(&source, &manifest).await?)?;
+            output::raw(&read_config(source, &manifest).await?)?;
         } else {
-            let tree = read_tree(&source, manifest, !self.no_referrers).await?;
+            let tree = read_tree(source, manifest, !self.no_referrers).await?;
             if self.form.json {
                 output::json(&tree)?;
             } else {
-                output::raw(tree::draw(&reference.to_string(), &tree).as_bytes())?;
+                output::raw(tree::draw(&opened.to_string(), &tree).as_bytes())?;
             }
         }
         Ok(ExitCode::SUCCESS)

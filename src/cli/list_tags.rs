@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::output;
-use super::places::{self, AccessArguments};
+use super::places::AccessArguments;
 use crate::transport::Source;
 
 /// Most tags that are listed; repositories with more exist, and nobody reads them.
@@ -35,8 +35,11 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let reference = places::parse_repository(&self.repository)?;
-        let source = self.access.open()?.repository_of(&reference).await?;
+        let source = self
+            .access
+            .open()?
+            .repository_named(&self.repository)
+            .await?;
         let tags = source
             .tags(MAX_TAGS)
             .await?

@@ -1,6 +1,7 @@
 //! From what is typed to places that can be read and written: options, credentials, clients.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +10,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::credentials::Keychain;
-use crate::copy::ManifestName;
+use crate::copy::{ManifestName, Target};
 use crate::oci::{Reference, RegistryHost, Repository};
-use crate::registry::{Access, Certificates, Client, Credentials, ManifestReference};
-use crate::transport::RegistryRepository;
+use crate::registry::{Access, Certificates, Client, Credentials};
+use crate::transport::{RegistryRepository, Source};
 
 /// Most bytes of a file with certificates.
 const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
@@ -201,9 +202,52 @@ struct KnownClient {
     client: Client,
 }
 
+/// An image that somebody typed, with the place that has it.
+pub(super) struct Opened {
+    /// The place.
+    pub(super) source: Arc<dyn Source>,
+    /// Its name there: the digest wins over the tag.
+    pub(super) image: ManifestName,
+}
+
+/// As messages show it.
+impl fmt::Display for Opened {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.image {
+            ManifestName::Tag(tag) => write!(formatter, "{}:{tag}", self.source.name()),
+            ManifestName::Digest(digest) => write!(formatter, "{}@{digest}", self.source.name()),
+        }
+    }
+}
+
 impl Places {
-    /// The repository of `reference`.
-    pub(super) async fn repository_of(
+    /// The image `text`, to read it.
+    pub(super) async fn image(&self, text: &str) -> anyhow::Result<Opened> {
+        let reference = parse_reference(text)?;
+        Ok(Opened {
+            source: self.repository_of(&reference).await?,
+            image: name_of(&reference)?,
+        })
+    }
+
+    /// Where `text` says that an image goes.
+    pub(super) async fn target(&self, text: &str) -> anyhow::Result<Target> {
+        let reference = parse_reference(text)?;
+        Ok(Target {
+            place: self.repository_of(&reference).await?,
+            tag: reference.tag().cloned(),
+        })
+    }
+
+    /// The repository `text`, which has neither tag nor digest.
+    pub(super) async fn repository_named(
+        &self,
+        text: &str,
+    ) -> anyhow::Result<Arc<RegistryRepository>> {
+        self.repository_of(&parse_repository(text)?).await
+    }
+
+    async fn repository_of(
         &self,
         reference: &Reference,
     ) -> anyhow::Result<Arc<RegistryRepository>> {
@@ -297,7 +341,7 @@ pub(super) fn parse_reference(text: &str) -> anyhow::Result<Reference> {
 }
 
 /// A repository of a registry: a tag or digest would be ignored, so there must be none.
-pub(super) fn parse_repository(text: &str) -> anyhow::Result<Reference> {
+fn parse_repository(text: &str) -> anyhow::Result<Reference> {
     if last_component(text).contains([':', '@']) {
         bail!("{text} should be a repository, HOST/REPOSITORY without tag and digest");
     }
@@ -309,19 +353,11 @@ pub(super) fn last_component(text: &str) -> &str {
     text.rsplit('/').next().unwrap_or(text)
 }
 
-/// The manifest that a reference names, for the engine.
-pub(super) fn name_of(reference: &Reference) -> anyhow::Result<ManifestName> {
-    Ok(match manifest_of(reference)? {
-        ManifestReference::Tag(tag) => ManifestName::Tag(tag.clone()),
-        ManifestReference::Digest(digest) => ManifestName::Digest(digest.clone()),
-    })
-}
-
 /// The manifest that a reference names: the digest wins over the tag.
-pub(super) fn manifest_of(reference: &Reference) -> anyhow::Result<ManifestReference<'_>> {
+pub(super) fn name_of(reference: &Reference) -> anyhow::Result<ManifestName> {
     match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => Ok(ManifestReference::Digest(digest)),
-        (None, Some(tag)) => Ok(ManifestReference::Tag(tag)),
+        (Some(digest), _) => Ok(ManifestName::Digest(digest.clone())),
+        (None, Some(tag)) => Ok(ManifestName::Tag(tag.clone())),
         (None, None) => bail!("{reference} has neither tag nor digest"),
     }
 }

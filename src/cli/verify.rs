@@ -9,9 +9,9 @@ use clap::Args;
 
 use super::list_tags::MAX_TAGS;
 use super::output;
-use super::places::{self, AccessArguments};
+use super::places::AccessArguments;
+use crate::copy::ManifestName;
 use crate::inspect::{Verified, verify};
-use crate::registry::ManifestReference;
 use crate::transport::Source;
 
 /// Verify that every byte of images hashes to what it claims
@@ -47,27 +47,20 @@ impl Arguments {
         let places = self.access.open()?;
         let mut is_sound = true;
         for image in &self.images {
-            let reference = if self.all_tags {
-                places::parse_repository(image)?
+            let (source, roots): (Arc<dyn Source>, Vec<ManifestName>) = if self.all_tags {
+                let source = places.repository_named(image).await?;
+                let tags = Source::tags(source.as_ref(), MAX_TAGS)
+                    .await?
+                    .with_context(|| format!("{image} has more than {MAX_TAGS} tags"))?;
+                (source, tags.into_iter().map(ManifestName::Tag).collect())
             } else {
-                places::parse_reference(image)?
+                let opened = places.image(image).await?;
+                (opened.source, vec![opened.image])
             };
-            let source: Arc<dyn Source> = places.repository_of(&reference).await?;
             let mut seen = BTreeSet::new();
             let mut result = Verified::default();
-            let tags = if self.all_tags {
-                source
-                    .tags(MAX_TAGS)
-                    .await?
-                    .with_context(|| format!("{image} has more than {MAX_TAGS} tags"))?
-            } else {
-                BTreeSet::new()
-            };
-            let mut roots: Vec<_> = tags.iter().map(ManifestReference::Tag).collect();
-            if !self.all_tags {
-                roots.push(places::manifest_of(&reference)?);
-            }
-            for root in roots {
+            for root in &roots {
+                let root = root.as_reference();
                 let digest = source.find_manifest(root).await?.with_context(|| {
                     format!("{} has no {root}; see `transship list-tags`", source.name())
                 })?;
