@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 
 NODES ?= 1
 ARGS ?=
+SECONDS_OF_FUZZING ?= 14400
 CLUSTER := e2e/cluster/cluster
 CACHE := $(or $(value TRANSSHIP_CACHE),$(or $(value XDG_CACHE_HOME),$(HOME)/.cache)/transship)
 
@@ -28,8 +29,9 @@ test: ## run every test: check, then e2e; takes down what it started
 .PHONY: check
 check: packages ## run all tests that need no cluster
 	@cargo fmt --check
-	cargo clippy --locked --all-targets --features e2e -- --deny warnings
+	cargo clippy --locked --all-targets --all-features -- --deny warnings
 	cargo test --locked
+	fuzz/run 60
 	e2e/scripts-check
 	$(CLUSTER) build helm
 	PATH=$$($(CLUSTER) path helm):$$PATH tests/chart/check
@@ -37,6 +39,10 @@ check: packages ## run all tests that need no cluster
 .PHONY: e2e
 e2e: ## run the end-to-end tests on a real cluster (ARGS="copying" for some of them)
 	@e2e/run $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## fuzz for four hours, or SECONDS_OF_FUZZING=60 (ARGS="manifest challenge" for some targets)
+	@fuzz/run $(SECONDS_OF_FUZZING) $(ARGS)
 
 .PHONY: cluster
 cluster: ## start the local cluster and its registries (NODES=2 for a second node)

@@ -20,6 +20,8 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod copy;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod inspect;
 pub mod oci;
 pub mod reason;

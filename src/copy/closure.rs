@@ -25,7 +25,7 @@ const PARALLEL_MANIFESTS: usize = 8;
 pub(super) struct Node {
     pub(super) manifest: Manifest,
     pub(super) blobs: Vec<Descriptor>,
-    children: Vec<Digest>,
+    children: Vec<Descriptor>,
 }
 
 /// All manifests of an image.
@@ -49,7 +49,7 @@ impl Closure {
         let mut wanted = missing(&nodes);
         for _ in 1..MAX_DEPTH {
             if wanted.is_empty() {
-                return Ok(Self::ordered(nodes, &root_digest));
+                return Self::ordered(nodes, &root_digest);
             }
             if nodes.len() + wanted.len() > MAX_MANIFESTS {
                 return Err(too_large(&root_digest));
@@ -70,14 +70,22 @@ impl Closure {
             wanted = missing(&nodes);
         }
         if wanted.is_empty() {
-            Ok(Self::ordered(nodes, &root_digest))
+            Self::ordered(nodes, &root_digest)
         } else {
             Err(too_large(&root_digest))
         }
     }
 
-    /// Sorts the nodes so that each comes after everything it points at.
-    fn ordered(mut nodes: HashMap<Digest, Node>, root: &Digest) -> Self {
+    /// Sorts the nodes so that each comes after everything it points at, and refuses manifests that
+    /// are not what an index says of them.
+    fn ordered(mut nodes: HashMap<Digest, Node>, root: &Digest) -> Result<Self, Failure> {
+        for child in nodes.values().flat_map(|node| &node.children) {
+            if let Some(node) = nodes.get(&child.digest) {
+                node.manifest
+                    .check_described_by(child)
+                    .map_err(|error| Failure::of_manifest(&error))?;
+            }
+        }
         let mut heights = BTreeMap::new();
         height(root, &nodes, &mut heights);
         let mut levels: Vec<Vec<Node>> = Vec::new();
@@ -89,7 +97,7 @@ impl Closure {
                 level.push(node);
             }
         }
-        Self { levels }
+        Ok(Self { levels })
     }
 
     /// The manifests that need no manifest of a later level; the image itself is the last.
@@ -119,7 +127,7 @@ fn height(
     let children = nodes.get(digest).map_or(&[][..], |node| &node.children);
     let own = children
         .iter()
-        .map(|child| height(child, nodes, heights) + 1)
+        .map(|child| height(&child.digest, nodes, heights) + 1)
         .max()
         .unwrap_or(0);
     heights.insert(digest.clone(), own);
@@ -130,6 +138,7 @@ fn missing(nodes: &HashMap<Digest, Node>) -> BTreeSet<Digest> {
     nodes
         .values()
         .flat_map(|node| &node.children)
+        .map(|child| &child.digest)
         .filter(|child| !nodes.contains_key(*child))
         .cloned()
         .collect()
@@ -141,18 +150,16 @@ fn node(manifest: Manifest, platforms: &Selection) -> Result<Node, Failure> {
     let content = manifest
         .content()
         .map_err(|error| Failure::of_manifest(&error))?;
-    let (children, mut blobs) = match content {
+    let (children, mut blobs): (Vec<_>, Vec<_>) = match content {
         Content::Image { config, layers, .. } => {
             (Vec::new(), std::iter::once(config).chain(layers).collect())
         }
         Content::Artifact { blobs, .. } => (Vec::new(), blobs),
         Content::Index { manifests, .. } => {
             let selected = platforms.children(manifest.digest(), manifests)?;
-            let (children, blobs): (Vec<_>, Vec<_>) = selected
+            selected
                 .into_iter()
-                .partition(|child| child.media_type.is_manifest());
-            let children = children.into_iter().map(|child| child.digest).collect();
-            (children, blobs)
+                .partition(|child| child.media_type.is_manifest())
         }
     };
     let mut seen = BTreeSet::new();

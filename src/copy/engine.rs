@@ -2,7 +2,7 @@
 //! rest.
 //!
 //! What is asked of a registry is asked once per run, and only when the answer is not known: see
-//! `docs/adr/0008-requests-of-a-copy.md`.
+//! `docs/adr/0009-requests-of-a-copy.md`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

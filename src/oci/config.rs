@@ -5,95 +5,88 @@
 
 use serde::Deserialize;
 
+use super::document::{self, DocumentError};
+use super::platform::Part;
 use super::{Digest, Platform};
 
 /// The largest configuration that is read, in bytes; the limit that containerd has.
 pub const MAX_CONFIG_BYTES: usize = 8 * 1024 * 1024;
-/// Most layers of one image; overlay file systems take about 500.
-const MAX_LAYERS: usize = 10_000;
 
 /// What a configuration says of its image. Other members are not looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageConfig {
     /// What the image runs on.
-    #[serde(flatten)]
     pub platform: Platform,
     /// When the image was built, in the text of the document: usually RFC 3339.
     pub created: Option<String>,
-    #[serde(rename = "rootfs", default)]
-    root_file_system: RootFileSystem,
-    history: Option<Vec<HistoryEntry>>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-struct RootFileSystem {
-    diff_ids: Option<Vec<Digest>>,
+    /// The digests of the uncompressed layers, from the lowest to the highest.
+    pub diff_ids: Vec<Digest>,
+    /// The steps of the build in their order. Builders may leave them out.
+    pub history: Vec<HistoryEntry>,
 }
 
 /// One step of the build.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct HistoryEntry {
     /// The command that made the layer.
-    #[serde(default)]
     pub created_by: Option<String>,
     /// Whether the step changed only the configuration, so that no layer belongs to it.
     #[serde(default)]
     pub empty_layer: bool,
 }
 
-/// Why a blob is not the configuration of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// More than [`MAX_CONFIG_BYTES`].
-    #[error("the image configuration is larger than {} MiB", MAX_CONFIG_BYTES / (1024 * 1024))]
-    TooLarge,
-    /// More layers or history entries than any image has.
-    #[error("the image configuration lists more than {MAX_LAYERS} layers or history entries")]
-    TooMany,
-    /// No JSON, or a member of the wrong type.
-    #[error("malformed image configuration at line {line}, column {column}")]
-    Json {
-        /// Where the parser stopped, from 1.
-        line: usize,
-        /// Where the parser stopped, from 1.
-        column: usize,
-    },
+/// A blob is not the configuration of an image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed image configuration: {0}")]
+pub struct ConfigError(DocumentError);
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    os: Part,
+    #[serde(default)]
+    architecture: Part,
+    variant: Option<Part>,
+    #[serde(rename = "os.version")]
+    os_version: Option<Part>,
+    #[serde(rename = "os.features")]
+    os_features: Option<Vec<Part>>,
+    created: Option<String>,
+    rootfs: Option<RootFileSystem>,
+    history: Option<Vec<HistoryEntry>>,
+}
+
+#[derive(Deserialize)]
+struct RootFileSystem {
+    diff_ids: Option<Vec<Digest>>,
 }
 
 impl ImageConfig {
-    /// Reads a configuration.
+    /// Reads a configuration of at most [`MAX_CONFIG_BYTES`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        if bytes.len() > MAX_CONFIG_BYTES {
-            return Err(ConfigError::TooLarge);
-        }
-        let config: Self = serde_json::from_slice(bytes).map_err(|error| ConfigError::Json {
-            line: error.line(),
-            column: error.column(),
-        })?;
-        if config.diff_ids().len() > MAX_LAYERS || config.history().len() > MAX_LAYERS {
-            return Err(ConfigError::TooMany);
-        }
-        Ok(config)
-    }
-
-    /// The digests of the uncompressed layers, from the lowest to the highest.
-    #[must_use]
-    pub fn diff_ids(&self) -> &[Digest] {
-        self.root_file_system
-            .diff_ids
-            .as_deref()
-            .unwrap_or_default()
-    }
-
-    /// The steps of the build in their order. Builders may leave them out.
-    #[must_use]
-    pub fn history(&self) -> &[HistoryEntry] {
-        self.history.as_deref().unwrap_or_default()
+        let document: Document = document::read(bytes, MAX_CONFIG_BYTES).map_err(ConfigError)?;
+        Ok(Self {
+            platform: Platform {
+                os: document.os,
+                architecture: document.architecture,
+                variant: document.variant,
+                os_version: document.os_version,
+                os_features: document.os_features,
+            },
+            created: document.created,
+            diff_ids: document
+                .rootfs
+                .and_then(|rootfs| rootfs.diff_ids)
+                .unwrap_or_default(),
+            history: document.history.unwrap_or_default(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     #[test]
@@ -109,10 +102,10 @@ mod tests {
         .unwrap();
         assert_eq!(config.platform.to_string(), "linux/arm/v6");
         assert_eq!(config.created.as_deref(), Some("2026-01-02T03:04:05Z"));
-        assert_eq!(config.diff_ids(), [Digest::sha256(b"")]);
-        assert_eq!(config.history().len(), 2);
-        assert!(config.history()[1].empty_layer);
-        assert_eq!(config.history()[0].created_by.as_deref(), Some("ADD / /"));
+        assert_eq!(config.diff_ids, [Digest::sha256(b"")]);
+        assert_eq!(config.history.len(), 2);
+        assert!(config.history[1].empty_layer);
+        assert_eq!(config.history[0].created_by.as_deref(), Some("ADD / /"));
     }
 
     #[test]
@@ -122,25 +115,20 @@ mod tests {
             r#"{"created":null,"history":null,"rootfs":{"diff_ids":null}}"#,
         ] {
             let config = ImageConfig::parse(document.as_bytes()).unwrap();
-            assert!(config.diff_ids().is_empty() && config.history().is_empty());
+            assert!(config.diff_ids.is_empty() && config.history.is_empty());
         }
     }
 
-    #[test]
-    fn configs_are_bounded() {
-        let text = format!("{{\"created\":\"{}\"}}", "0".repeat(MAX_CONFIG_BYTES));
-        assert_eq!(
-            ImageConfig::parse(text.as_bytes()),
-            Err(ConfigError::TooLarge)
-        );
-        let text = format!("{{\"history\":[{}{{}}]}}", "{},".repeat(MAX_LAYERS));
-        assert_eq!(
-            ImageConfig::parse(text.as_bytes()),
-            Err(ConfigError::TooMany)
-        );
-        assert_eq!(
-            ImageConfig::parse(b"{\"os\":3}"),
-            Err(ConfigError::Json { line: 1, column: 8 })
-        );
+    #[rstest]
+    #[case::large(format!("{{\"created\":\"{}\"}}", "0".repeat(MAX_CONFIG_BYTES)), "more than 8388608 bytes")]
+    #[case::many_steps(format!("{{\"history\":[{}{{}}]}}", "{},".repeat(10_000)), "`history` has more")]
+    #[case::type_of_a_member("{\"os\":3}".to_owned(), "`os` is not")]
+    #[case::digest("{\"rootfs\":{\"diff_ids\":[\"sha256:x\"]}}".to_owned(), "`rootfs.diff_ids[0]` is not")]
+    #[case::twice("{\"os\":\"a\",\"os\":\"b\"}".to_owned(), "`os` occurs twice")]
+    fn malformed_configs_are_refused(#[case] document: String, #[case] expected: &str) {
+        let error = ImageConfig::parse(document.as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }

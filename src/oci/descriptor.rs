@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Digest, MediaType, Platform};
+use super::{Digest, DigestError, MAX_MANIFEST_BYTES, MediaType, Platform};
 
 /// What kind of manifest an index entry is, where its platform cannot tell (BuildKit).
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
@@ -81,44 +82,66 @@ impl Descriptor {
     }
 }
 
-/// A descriptor whose `data` nobody has verified.
+/// A descriptor as it is read, before its digest is parsed and its `data` verified.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UnverifiedDescriptor {
+    #[serde(deserialize_with = "media_type")]
     media_type: MediaType,
-    digest: Digest,
+    digest: String,
+    #[serde(deserialize_with = "size")]
     size: u64,
     platform: Option<Platform>,
     annotations: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "optional_media_type")]
     artifact_type: Option<MediaType>,
     urls: Option<Vec<String>>,
     data: Option<String>,
 }
 
-/// The `data` of a descriptor is no base64, or not of the size and digest that stand beside it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct FalseData {
-    /// The digest in the descriptor.
-    pub(super) blob: Digest,
+/// Why a descriptor describes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DescriptorError {
+    /// The digest breaks the grammar or names another algorithm.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// Only the content of no bytes has the size 0, and it has one digest.
+    #[error("its size and its digest contradict each other")]
+    FalseSize,
+    /// A manifest that is larger than any that is read.
+    #[error("its size is more than the {MAX_MANIFEST_BYTES} bytes of a manifest")]
+    ManifestSize,
+    /// The `data` is no base64, or not of the size and digest that stand beside it.
+    #[error("its `data` is not the content of that size and digest")]
+    FalseData,
 }
 
 impl UnverifiedDescriptor {
-    pub(super) fn verify(self) -> Result<Descriptor, FalseData> {
+    pub(super) fn verify(self) -> Result<Descriptor, DescriptorError> {
+        let digest = Digest::try_from(self.digest)?;
+        if (self.size == 0) != digest.is_of_nothing() {
+            return Err(DescriptorError::FalseSize);
+        }
+        if self.media_type.is_manifest()
+            && usize::try_from(self.size).map_or(true, |size| size > MAX_MANIFEST_BYTES)
+        {
+            return Err(DescriptorError::ManifestSize);
+        }
         let data = match self.data {
             None => None,
             Some(text) => {
-                let content = STANDARD.decode(text).ok().filter(|content| {
-                    u64::try_from(content.len()) == Ok(self.size) && self.digest.matches(content)
-                });
-                match content {
-                    Some(content) => Some(Bytes::from(content)),
-                    None => return Err(FalseData { blob: self.digest }),
+                let content = STANDARD
+                    .decode(text)
+                    .map_err(|_| DescriptorError::FalseData)?;
+                if u64::try_from(content.len()) != Ok(self.size) || !digest.matches(&content) {
+                    return Err(DescriptorError::FalseData);
                 }
+                Some(Bytes::from(content))
             }
         };
         Ok(Descriptor {
             media_type: self.media_type,
-            digest: self.digest,
+            digest,
             size: self.size,
             platform: self.platform,
             annotations: self.annotations.unwrap_or_default(),
@@ -127,6 +150,37 @@ impl UnverifiedDescriptor {
             data,
         })
     }
+}
+
+fn media_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MediaType, D::Error> {
+    optional_media_type(deserializer)?.ok_or_else(|| D::Error::custom("no media type"))
+}
+
+/// A media type, [`None`] for what Go writes in the place of none.
+pub(super) fn optional_media_type<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<MediaType>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty())
+    else {
+        return Ok(None);
+    };
+    let media_type = MediaType::new(&text);
+    // To a parser that compares letter by letter, ` Application/…;x` is none of the known types.
+    let is_known =
+        media_type.is_manifest() || media_type.is_layer() || media_type.is_image_config();
+    if media_type.as_str().is_empty() || (is_known && media_type.as_str() != text) {
+        return Err(D::Error::custom("no media type"));
+    }
+    Ok(Some(media_type))
+}
+
+/// A size that the other implementations, which count in signed numbers, understand.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(deserializer)?;
+    if i64::try_from(size).is_err() {
+        return Err(D::Error::custom("a size beyond the signed numbers"));
+    }
+    Ok(size)
 }
 
 #[expect(
@@ -146,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    fn read(document: Value) -> Result<Descriptor, FalseData> {
+    fn read(document: Value) -> Result<Descriptor, DescriptorError> {
         serde_json::from_value::<UnverifiedDescriptor>(document)
             .unwrap()
             .verify()
@@ -191,7 +245,7 @@ mod tests {
         for data in ["e31=", "e30gIA==", "e30", "e30=\n", "?", ""] {
             let mut document = empty_json();
             document["data"] = json!(data);
-            assert!(read(document).is_err(), "{data:?}");
+            assert_eq!(read(document), Err(DescriptorError::FalseData), "{data:?}");
         }
     }
 

@@ -10,6 +10,11 @@ use std::str::FromStr;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
+const SHA256_OF_NOTHING: &str =
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const SHA512_OF_NOTHING: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+     47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+
 /// A digest that has passed the grammar.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -83,6 +88,11 @@ impl Digest {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is the digest of no bytes at all.
+    pub(super) fn is_of_nothing(&self) -> bool {
+        matches!(self.as_str(), SHA256_OF_NOTHING | SHA512_OF_NOTHING)
     }
 
     fn algorithm(&self) -> Algorithm {
@@ -183,13 +193,15 @@ mod tests {
 
     use super::*;
 
-    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
     #[test]
     fn digest_of_nothing_is_the_known_one() {
-        assert_eq!(Digest::sha256(b"").as_str(), EMPTY);
-        assert!(EMPTY.parse::<Digest>().unwrap().matches(b""));
-        assert!(!EMPTY.parse::<Digest>().unwrap().matches(b"x"));
+        assert_eq!(Digest::sha256(b"").as_str(), SHA256_OF_NOTHING);
+        for text in [SHA256_OF_NOTHING, SHA512_OF_NOTHING] {
+            let digest: Digest = text.parse().unwrap();
+            assert!(digest.matches(b"") && !digest.matches(b"x"));
+            assert!(digest.is_of_nothing());
+        }
+        assert!(!Digest::sha256(b"x").is_of_nothing());
     }
 
     #[test]

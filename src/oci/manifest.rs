@@ -2,13 +2,15 @@
 //!
 //! The bytes are what has the digest: they travel unchanged from source to destination. Parsing is
 //! only for walking, and refuses documents that two readers could understand differently
-//! (CVE-2021-41190).
+//! (CVE-2021-41190): in `document/` whatever the document is, in `content.rs` what an index and
+//! an image could be taken for.
 
 use bytes::Bytes;
-use serde::Deserialize;
 
-use super::descriptor::{FalseData, UnverifiedDescriptor};
-use super::{Descriptor, Digest, MediaType};
+use super::content::Document;
+use super::descriptor::DescriptorError;
+use super::document::{self, DocumentError, Field};
+use super::{Content, Descriptor, Digest, MediaType};
 
 /// The largest manifest that is read, in bytes; the distribution specification asks registries to
 /// accept at least 4 MiB.
@@ -22,57 +24,6 @@ pub struct Manifest {
     digest: Digest,
 }
 
-/// What a manifest points at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for each manifest at a time, and it is taken apart at once"
-)]
-pub enum Content {
-    /// An index or manifest list: other manifests, usually one per platform.
-    Index {
-        /// The children in the order of the document.
-        manifests: Vec<Descriptor>,
-        /// The manifest that this one is about, when it is a referrer.
-        subject: Option<Descriptor>,
-        /// What kind of artifact it is, when it is one and says so.
-        artifact_type: Option<MediaType>,
-    },
-    /// An image or artifact.
-    Image {
-        /// The configuration blob.
-        config: Descriptor,
-        /// The layers in the order of the document, duplicates included.
-        layers: Vec<Descriptor>,
-        /// The manifest that this one is about, when it is a referrer: a signature, for example.
-        subject: Option<Descriptor>,
-        /// What kind of artifact it is, when it is one and says so. Otherwise the media type of
-        /// the configuration tells.
-        artifact_type: Option<MediaType>,
-    },
-    /// An artifact manifest of the kinds that image-spec 1.1 did not keep.
-    Artifact {
-        /// The content in the order of the document, duplicates included.
-        blobs: Vec<Descriptor>,
-        /// The manifest that this one is about.
-        subject: Option<Descriptor>,
-        /// What kind of artifact it is.
-        artifact_type: Option<MediaType>,
-    },
-}
-
-impl Content {
-    /// The manifest that this one is about, when it is a referrer.
-    #[must_use]
-    pub const fn subject(&self) -> Option<&Descriptor> {
-        match self {
-            Self::Index { subject, .. }
-            | Self::Image { subject, .. }
-            | Self::Artifact { subject, .. } => subject.as_ref(),
-        }
-    }
-}
-
 /// Why a document is not a manifest that can be copied.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -84,14 +35,33 @@ pub enum ManifestError {
         /// What the received bytes hash to.
         actual: Digest,
     },
-    /// Not JSON, a member with the wrong type, or a member that occurs twice.
-    #[error("malformed manifest {digest}")]
-    Json {
+    /// The bytes are not as many as their descriptor says.
+    #[error("manifest {digest} has {actual} bytes, but its index says {expected}")]
+    SizeMismatch {
         /// The digest of the document.
         digest: Digest,
-        /// What the parser met.
-        #[source]
-        source: serde_json::Error,
+        /// What the descriptor says.
+        expected: u64,
+        /// How many there are.
+        actual: usize,
+    },
+    /// Not JSON, or JSON that can be read in more than one way.
+    #[error("malformed manifest {digest}: {problem}")]
+    Document {
+        /// The digest of the document.
+        digest: Digest,
+        /// What is wrong with it.
+        problem: DocumentError,
+    },
+    /// A descriptor in the document describes nothing.
+    #[error("malformed manifest {digest}: {field}: {problem}")]
+    Descriptor {
+        /// The digest of the document.
+        digest: Digest,
+        /// Where the descriptor stands.
+        field: Field,
+        /// What is wrong with it.
+        problem: DescriptorError,
     },
     /// The `mediaType` in the document and the one it was served with differ.
     #[error("manifest {digest} says it is {inside}, but it was served as {outside}")]
@@ -111,14 +81,6 @@ pub enum ManifestError {
         /// Which members contradict each other.
         problem: &'static str,
     },
-    /// A descriptor carries content that is not the content it describes.
-    #[error("manifest {digest} carries false `data` for {blob}: its size or digest differs")]
-    FalseData {
-        /// The digest of the document.
-        digest: Digest,
-        /// The digest in the descriptor.
-        blob: Digest,
-    },
     /// Docker's first manifest format, which registries and runtimes have given up.
     #[error(
         "manifest {digest} has Docker's obsolete schema 1; pull it with an old Docker and push it again, or convert it"
@@ -137,16 +99,26 @@ pub enum ManifestError {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    media_type: Option<MediaType>,
-    manifests: Option<Vec<UnverifiedDescriptor>>,
-    config: Option<UnverifiedDescriptor>,
-    layers: Option<Vec<UnverifiedDescriptor>>,
-    blobs: Option<Vec<UnverifiedDescriptor>>,
-    subject: Option<UnverifiedDescriptor>,
-    artifact_type: Option<MediaType>,
+impl ManifestError {
+    /// A fixed word for the kind of error.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::DigestMismatch { .. } => "DigestMismatch",
+            Self::SizeMismatch { .. } => "SizeMismatch",
+            Self::Document { problem, .. } => problem.reason(),
+            Self::Descriptor { problem, .. } => match problem {
+                DescriptorError::Digest(_) => "Digest",
+                DescriptorError::FalseSize => "FalseSize",
+                DescriptorError::ManifestSize => "TooLarge",
+                DescriptorError::FalseData => "FalseData",
+            },
+            Self::MediaTypeMismatch { .. } => "MediaTypeMismatch",
+            Self::Ambiguous { .. } => "Ambiguous",
+            Self::Schema1 { .. } => "Schema1",
+            Self::Unsupported { .. } => "Unsupported",
+        }
+    }
 }
 
 impl Manifest {
@@ -217,9 +189,11 @@ impl Manifest {
             });
         }
         let document: Document =
-            serde_json::from_slice(&self.bytes).map_err(|source| ManifestError::Json {
-                digest: self.digest.clone(),
-                source,
+            document::read(&self.bytes, MAX_MANIFEST_BYTES).map_err(|problem| {
+                ManifestError::Document {
+                    digest: self.digest.clone(),
+                    problem,
+                }
             })?;
         if let Some(inside) = document.media_type.as_ref()
             && inside != media_type
@@ -230,83 +204,52 @@ impl Manifest {
                 outside: media_type.clone(),
             });
         }
-        self.check_members(&document)?;
-        self.verified_content(document)
-            .map_err(|FalseData { blob }| ManifestError::FalseData {
-                digest: self.digest.clone(),
-                blob,
-            })
-    }
-
-    /// Whether exactly those members are there that documents of this media type have.
-    fn check_members(&self, document: &Document) -> Result<(), ManifestError> {
-        let Document {
-            manifests,
-            config,
-            layers,
-            blobs,
-            ..
-        } = document;
-        let problem = if self.media_type.is_index() {
-            if config.is_some() || layers.is_some() || blobs.is_some() {
-                Some("an index with `config`, `layers` or `blobs`")
-            } else if manifests.is_none() {
-                Some("an index without `manifests`")
-            } else {
-                None
-            }
-        } else if self.media_type.is_artifact_manifest() {
-            (manifests.is_some() || config.is_some() || layers.is_some())
-                .then_some("an artifact manifest with `manifests`, `config` or `layers`")
-        } else if manifests.is_some() || blobs.is_some() {
-            Some("an image manifest with `manifests` or `blobs`")
-        } else if config.is_none() {
-            Some("an image manifest without `config`")
-        } else if layers.is_none() {
-            Some("an image manifest without `layers`")
-        } else {
-            None
-        };
-        problem.map_or(Ok(()), |problem| {
-            Err(ManifestError::Ambiguous {
+        if let Some(problem) = document.problem(media_type) {
+            return Err(ManifestError::Ambiguous {
                 digest: self.digest.clone(),
                 problem,
-            })
-        })
+            });
+        }
+        let content =
+            document
+                .verify(media_type)
+                .map_err(|(field, problem)| ManifestError::Descriptor {
+                    digest: self.digest.clone(),
+                    field,
+                    problem,
+                })?;
+        if content.has_contradicting_sizes() {
+            return Err(ManifestError::Ambiguous {
+                digest: self.digest.clone(),
+                problem: "two sizes for one digest",
+            });
+        }
+        Ok(content)
     }
 
-    /// Puts together what a document of checked members points at.
-    fn verified_content(&self, document: Document) -> Result<Content, FalseData> {
-        let verify_all = |descriptors: Option<Vec<UnverifiedDescriptor>>| {
-            descriptors
-                .into_iter()
-                .flatten()
-                .map(UnverifiedDescriptor::verify)
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let subject = document
-            .subject
-            .map(UnverifiedDescriptor::verify)
-            .transpose()?;
-        let artifact_type = document.artifact_type;
-        Ok(match document.config {
-            Some(config) => Content::Image {
-                config: config.verify()?,
-                layers: verify_all(document.layers)?,
-                subject,
-                artifact_type,
-            },
-            None if self.media_type.is_index() => Content::Index {
-                manifests: verify_all(document.manifests)?,
-                subject,
-                artifact_type,
-            },
-            None => Content::Artifact {
-                blobs: verify_all(document.blobs)?,
-                subject,
-                artifact_type,
-            },
-        })
+    /// Whether it is what `descriptor` describes: of its digest, size and media type.
+    pub fn check_described_by(&self, descriptor: &Descriptor) -> Result<(), ManifestError> {
+        if self.digest != descriptor.digest {
+            return Err(ManifestError::DigestMismatch {
+                expected: descriptor.digest.clone(),
+                actual: self.digest.clone(),
+            });
+        }
+        if u64::try_from(self.bytes.len()) != Ok(descriptor.size) {
+            return Err(ManifestError::SizeMismatch {
+                digest: self.digest.clone(),
+                expected: descriptor.size,
+                actual: self.bytes.len(),
+            });
+        }
+        if self.media_type != descriptor.media_type {
+            return Err(ManifestError::MediaTypeMismatch {
+                digest: self.digest.clone(),
+                inside: descriptor.media_type.clone(),
+                outside: self.media_type.clone(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -317,7 +260,7 @@ mod tests {
     use super::*;
 
     const DESCRIPTOR: &str = r#"{"mediaType":"application/octet-stream","size":3,
-        "digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#;
+        "digest":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}"#;
 
     fn manifest(media_type: &str, document: &str) -> Manifest {
         let document = document.replace("$D", DESCRIPTOR);
@@ -389,7 +332,7 @@ mod tests {
     #[case::false_data(
         MediaType::OCI_INDEX,
         r#"{"manifests":[],"subject":{"mediaType":"a/b","size":3,"data":"e30=","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}}"#,
-        "false `data` for sha256:44136fa"
+        "`subject`: its `data` is not"
     )]
     #[case::artifact_with_layers(
         MediaType::OCI_ARTIFACT_MANIFEST,

@@ -5,9 +5,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Most characters of a media type; RFC 6838 allows 127 on either side of the slash.
+const MAX_LENGTH: usize = 255;
+
 /// A media type as a registry or a descriptor names it, without parameters and in lower case.
 ///
-/// Unknown types are kept: an artifact's layers may have any.
+/// Unknown types are kept: an artifact's layers may have any. It is printable ASCII of at most 255
+/// characters; a text that is not becomes the empty media type, which nothing has.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct MediaType(String);
@@ -68,18 +72,26 @@ impl MediaType {
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
     /// The manifest types this client can walk, for the `Accept` header of a manifest request.
-    pub const ACCEPTED_MANIFESTS: [&str; 4] = [
+    pub const ACCEPTED_MANIFESTS: [&str; 6] = [
         Self::OCI_INDEX,
         Self::OCI_MANIFEST,
         Self::DOCKER_MANIFEST_LIST,
         Self::DOCKER_MANIFEST,
+        Self::OCI_ARTIFACT_MANIFEST,
+        Self::ORAS_ARTIFACT_MANIFEST,
     ];
 
     /// The media type of a `Content-Type` header: parameters dropped, lower case.
     #[must_use]
     pub fn new(content_type: &str) -> Self {
-        let essence = content_type.split(';').next().unwrap_or_default();
-        Self(essence.trim().to_ascii_lowercase())
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        let valid =
+            essence.len() <= MAX_LENGTH && essence.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        Self(if valid {
+            essence.to_ascii_lowercase()
+        } else {
+            String::new()
+        })
     }
 
     /// The text that goes into a `Content-Type` header.
@@ -274,6 +286,14 @@ mod tests {
         let media_type = MediaType::new("Application/vnd.oci.image.index.v1+JSON; charset=utf-8");
         assert_eq!(media_type.as_str(), MediaType::OCI_INDEX);
         assert!(media_type.is_index());
+    }
+
+    #[rstest]
+    #[case::line_break("application/json\r\nx: y")]
+    #[case::outside_ascii("application/\u{212a}")]
+    #[case::long(&"a".repeat(256))]
+    fn texts_that_cannot_be_shown_are_no_media_types(#[case] text: &str) {
+        assert_eq!(MediaType::new(text).as_str(), "");
     }
 
     #[test]

@@ -4,17 +4,21 @@
 //! here performs I/O or knows HTTP or Kubernetes.
 
 mod config;
+mod content;
 mod descriptor;
 mod digest;
+mod document;
 mod manifest;
 mod media_type;
 mod platform;
 mod reference;
 
 pub use config::{ConfigError, HistoryEntry, ImageConfig, MAX_CONFIG_BYTES};
-pub use descriptor::Descriptor;
+pub use content::Content;
+pub use descriptor::{Descriptor, DescriptorError};
 pub use digest::{Digest, DigestError, Hasher};
-pub use manifest::{Content, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+pub use document::{DocumentError, Field};
+pub use manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
 pub use media_type::{LayerCompression, MediaType};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, RegistryHost, Repository, Tag};

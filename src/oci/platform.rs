@@ -18,29 +18,29 @@ const MAX_PART_LENGTH: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
     #[serde(default)]
-    os: Part,
+    pub(super) os: Part,
     #[serde(default)]
-    architecture: Part,
+    pub(super) architecture: Part,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    variant: Option<Part>,
+    pub(super) variant: Option<Part>,
     #[serde(
         rename = "os.version",
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    os_version: Option<Part>,
+    pub(super) os_version: Option<Part>,
     #[serde(
         rename = "os.features",
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    os_features: Option<Vec<Part>>,
+    pub(super) os_features: Option<Vec<Part>>,
 }
 
 /// Printable ASCII of bounded length: safe to show and to compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-struct Part(String);
+pub(super) struct Part(String);
 
 /// Why a text names no platform. It repeats nothing of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

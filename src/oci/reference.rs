@@ -98,7 +98,7 @@ impl FromStr for RegistryHost {
             .and_then(|rest| rest.strip_suffix(']'));
         let valid_host = match address {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => host.split('.').all(is_host_label),
+            None => host.split('.').all(is_host_label) && is_name_or_canonical_address(host),
         };
         let valid_port = port.is_none_or(|port| {
             !port.starts_with('+') && port.parse::<u16>().is_ok_and(|port| port > 0)
@@ -111,6 +111,15 @@ impl FromStr for RegistryHost {
             _ => Self(lower),
         })
     }
+}
+
+/// Refuses `0x7f.1` and `127.1`: in a URL they are addresses, and not those that the text shows.
+fn is_name_or_canonical_address(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.strip_prefix("0x");
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    !is_number || host.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
 fn is_host_label(label: &str) -> bool {
@@ -326,6 +335,7 @@ mod tests {
     #[case("localhost/tool:1", "localhost/tool:1")]
     #[case("localhost:5000/tool:1", "localhost:5000/tool:1")]
     #[case("GHCR.io/org/tool:V1", "ghcr.io/org/tool:V1")]
+    #[case("127.0.0.1:5000/tool:1", "127.0.0.1:5000/tool:1")]
     #[case("[::1]:5000/tool:1", "[::1]:5000/tool:1")]
     #[case("[::1]/tool:1", "[::1]/tool:1")]
     #[case("quay.io/a/b__c/d--e.f:1_2-3.4", "quay.io/a/b__c/d--e.f:1_2-3.4")]
@@ -361,6 +371,10 @@ mod tests {
     )]
     #[case::label_with_underscore("my_host.example/tool", ReferenceError::Host)]
     #[case::bad_address("[::zz]/tool", ReferenceError::Host)]
+    #[case::short_address("127.1/tool", ReferenceError::Host)]
+    #[case::octal_address("127.0.0.010/tool", ReferenceError::Host)]
+    #[case::hexadecimal_address("registry.0x7F/tool", ReferenceError::Host)]
+    #[case::address_beyond_the_addresses("127.0.0.256:5000/tool", ReferenceError::Host)]
     fn malformed_references_are_refused(#[case] text: &str, #[case] expected: ReferenceError) {
         assert_eq!(text.parse::<Reference>(), Err(expected));
     }

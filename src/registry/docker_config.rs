@@ -291,17 +291,21 @@ impl Pattern {
 
 /// Whether `text` is `glob` with something, or nothing, for every `*`.
 fn matches_glob(glob: &str, text: &str) -> bool {
-    let Some((prefix, rest)) = glob.split_once('*') else {
-        return glob == text;
-    };
-    let Some(text) = text.strip_prefix(prefix) else {
+    let mut parts = glob.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
         return false;
     };
-    text.char_indices()
-        .map(|(index, _)| index)
-        .chain([text.len()])
-        .filter_map(|index| text.get(index..))
-        .any(|tail| matches_glob(rest, tail))
+    let Some(suffix) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    // The first place for each part leaves most to the parts after it, so that no other is tried.
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(suffix)
 }
 
 /// The host and port of `HOST[:PORT]`, with brackets around an IPv6 address.
@@ -358,6 +362,7 @@ mod tests {
     #[case("eu-*.registry.test", "eu-west.registry.test/a")]
     #[case("*.dkr.ecr.*.amazonaws.com", "1.dkr.ecr.eu-1.amazonaws.com/a")]
     #[case("*.registry.test:5000/team", "eu.registry.test:5000/team/a")]
+    #[case("*us*w*.registry.test", "eu-us-west.registry.test/a")]
     #[case("docker.io", "alpine")]
     #[case("index.docker.io", "docker.io/org/a")]
     #[case("https://index.docker.io/v1/", "docker.io/library/alpine")]
@@ -375,6 +380,8 @@ mod tests {
     #[case("*.test", "eu.registry.test/a")]
     #[case("*", "registry.test/a")]
     #[case("*.registry.test", "registry.test/a")]
+    #[case("r*r.test", "r.test/a")]
+    #[case::many_globs(&format!("{}x.test", "*r".repeat(60)), &format!("{}.test/a", "r".repeat(63)))]
     #[case("registry.test/team", "registry.test/team-b/a")]
     #[case("registry.test/team/a/b", "registry.test/team/a")]
     #[case("docker.io", "ghcr.io/a")]

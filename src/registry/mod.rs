@@ -16,11 +16,15 @@ mod docker_config;
 mod error;
 mod exchange;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod http;
 mod manifests;
 mod meter;
 mod origin;
 mod patience;
+#[cfg(test)]
+mod properties;
 mod quirks;
 mod resolve;
 mod upload;

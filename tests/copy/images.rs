@@ -1,6 +1,7 @@
 //! What a run leaves at the destination, and what it costs.
 
 use bytes::Bytes;
+use rstest::rstest;
 use transship::copy::{
     AccessCatalog, AccessReference, Clients, Plan, PlannedDestination, PlannedImage, Report,
     execute,
@@ -111,20 +112,28 @@ async fn push_index(
     tag: &str,
     images: &[&Manifest],
 ) -> Manifest {
-    let manifests: Vec<_> = images
-        .iter()
-        .map(|image| {
-            Descriptor::new(
-                image.media_type().clone(),
-                image.digest().clone(),
-                image.bytes().len() as u64,
-            )
-        })
-        .collect();
+    let manifests: Vec<_> = images.iter().map(|image| entry(image)).collect();
+    push_entries(client, repository, tag, &manifests).await
+}
+
+fn entry(image: &Manifest) -> Descriptor {
+    Descriptor::new(
+        image.media_type().clone(),
+        image.digest().clone(),
+        image.bytes().len() as u64,
+    )
+}
+
+async fn push_entries(
+    client: &Client,
+    repository: &Repository,
+    tag: &str,
+    manifests: &[Descriptor],
+) -> Manifest {
     // Spaces, so that writing the document anew would change its digest.
     let document = format!(
         "{{ \"schemaVersion\": 2,  \"manifests\": {} }}",
-        serde_json::to_string(&manifests).unwrap()
+        serde_json::to_string(manifests).unwrap()
     );
     let index = Manifest::new(Bytes::from(document), MediaType::new(MediaType::OCI_INDEX));
     client
@@ -387,5 +396,30 @@ async fn a_document_that_is_no_image_is_refused_with_the_source_as_the_cause() {
         ),
         "{report:?}"
     );
+    assert_eq!(read(&registries.destination(), "m/app", "v1").await, None);
+}
+
+#[rstest]
+#[case::size(|entry: &mut Descriptor| entry.size += 1)]
+#[case::media_type(|entry: &mut Descriptor| entry.media_type = MediaType::new(MediaType::DOCKER_MANIFEST))]
+#[tokio::test]
+async fn an_index_that_says_something_else_of_a_manifest_than_it_is_is_refused(
+    #[case] falsify: fn(&mut Descriptor),
+) {
+    let registries = Registries::start();
+    let (source, app) = (registries.source(), repository("team/app"));
+    let image = push_image(&source, &app, "one", &["layer"]).await;
+    let mut falsified = entry(&image);
+    falsify(&mut falsified);
+    let index = push_entries(&source, &app, "v1", &[falsified]).await;
+
+    let report = run(vec![registries.planned(
+        "team/app:v1",
+        index.digest(),
+        &["m/app:v1"],
+    )])
+    .await;
+
+    assert_eq!(report.failures[0].reason, Reason::SourceInvalid);
     assert_eq!(read(&registries.destination(), "m/app", "v1").await, None);
 }

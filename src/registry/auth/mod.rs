@@ -143,6 +143,15 @@ impl Authenticator {
 }
 
 /// `Basic` of RFC 7617.
+/// The realm of the challenge that would be answered, for `registry::fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn realm_of(headers: &HeaderMap) -> Option<String> {
+    match Challenge::choose(headers, true) {
+        Some(Challenge::Bearer(bearer)) => Some(bearer.realm),
+        _ => None,
+    }
+}
+
 fn basic_header(credentials: &Credentials) -> Result<HeaderValue, Problem> {
     let pair = format!(
         "{}:{}",
