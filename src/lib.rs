@@ -5,13 +5,16 @@
 //!
 //! ```text
 //! oci, reason <- registry <- transport <- copy <- { worker, cli, controller }
+//!                                      <- inspect <- cli
 //!                                              api <- { cli, controller }
 //! ```
 //!
 //! `oci` performs no I/O and knows neither HTTP nor Kubernetes. `registry` speaks the distribution
 //! protocol to one registry. `transport` puts registries, layouts, archives and the Docker daemon
-//! behind one interface. `copy` moves images between two of them and knows nothing of Kubernetes. `api` holds the custom resources. Only `api`, `controller` and `cli` (which prints
-//! the definitions) may name the `kube` crate.
+//! behind one interface. `copy` moves images between two of them, `inspect` looks at them without
+//! moving any; neither knows anything of Kubernetes. `api` holds the custom resources. Only `api`,
+//! `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the
+//! `kube` crate.
 
 pub mod api;
 pub mod cli;
@@ -19,6 +22,7 @@ pub mod controller;
 pub mod copy;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod inspect;
 pub mod oci;
 pub mod reason;
 pub mod registry;

@@ -1,14 +1,14 @@
 //! The `transship` binary: crypto provider, runtime, signals, exit code. Everything else is in the
 //! library.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use transship::cli::CommandLine;
+use transship::cli::{CommandLine, sentence};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -25,7 +25,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     match command_line.run(cancel).await {
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        result => result,
+        Err(error) => {
+            // Nobody may be listening.
+            let _ = writeln!(io::stderr(), "Error: {}", sentence(&error));
+            Ok(ExitCode::FAILURE)
+        }
+        Ok(code) => Ok(code),
     }
 }
 

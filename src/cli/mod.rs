@@ -1,7 +1,21 @@
 //! The command line: one subcommand per use of the binary. Thin; the work is in the library.
 
+mod completion;
 mod controller;
+mod copy;
 mod crds;
+mod credentials;
+mod delete;
+mod digest;
+mod inspect;
+mod list_tags;
+mod output;
+mod places;
+mod progress;
+mod run;
+mod sync;
+mod tree;
+mod verify;
 mod worker;
 
 use std::process::ExitCode;
@@ -9,9 +23,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+pub use self::output::sentence;
 use crate::telemetry::{self, LogFormat};
+use crate::worker::EXIT_INTERRUPTED;
 
-/// Keeps OCI images mirrored between registries.
+/// Copies OCI images between registries, and keeps them mirrored
 #[derive(Debug, Parser)]
 #[command(
     name = "transship",
@@ -26,9 +42,17 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Copy(copy::Arguments),
+    Sync(sync::Arguments),
+    Inspect(inspect::Arguments),
+    ListTags(list_tags::Arguments),
+    Digest(digest::Arguments),
+    Verify(verify::Arguments),
+    Delete(delete::Arguments),
+    Completion(completion::Arguments),
+    Crds(crds::Arguments),
     Controller(controller::Arguments),
     Worker(worker::Arguments),
-    Crds(crds::Arguments),
 }
 
 /// How logs are written, to standard error.
@@ -65,6 +89,25 @@ impl CommandLine {
             Command::Controller(arguments) => arguments.run(cancel).await,
             Command::Worker(arguments) => arguments.run(&cancel).await,
             Command::Crds(arguments) => arguments.run(),
+            Command::Completion(arguments) => arguments.run(),
+            Command::Copy(arguments) => arguments.run(&cancel).await,
+            Command::Sync(arguments) => arguments.run(&cancel).await,
+            Command::Inspect(arguments) => until(&cancel, arguments.run()).await,
+            Command::ListTags(arguments) => until(&cancel, arguments.run()).await,
+            Command::Digest(arguments) => until(&cancel, arguments.run()).await,
+            Command::Verify(arguments) => until(&cancel, arguments.run()).await,
+            Command::Delete(arguments) => until(&cancel, arguments.run()).await,
         }
+    }
+}
+
+/// Runs a command that has nothing to put in order when it is interrupted.
+async fn until(
+    cancel: &CancellationToken,
+    command: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    tokio::select! {
+        result = command => result,
+        () = cancel.cancelled() => Ok(ExitCode::from(EXIT_INTERRUPTED)),
     }
 }

@@ -26,6 +26,7 @@ use self::error_pause::ErrorPauses;
 use self::events::Events;
 use self::lease::{Candidate, Timing};
 use self::metrics::Metrics;
+pub(crate) use self::mirror::Wanted;
 use self::mirror::WorkerImage;
 use crate::api::ImageMirror;
 

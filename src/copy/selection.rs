@@ -31,7 +31,7 @@ impl Selection {
     }
 
     /// The image to write for the image `root` of the source.
-    pub(super) fn apply(&self, root: Manifest) -> Result<Manifest, Failure> {
+    pub(crate) fn apply(&self, root: Manifest) -> Result<Manifest, Failure> {
         let Self::Rewrite(platforms) = self else {
             return Ok(root);
         };

@@ -25,6 +25,20 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct DockerConfig {
     /// The most specific first.
     entries: Vec<Entry>,
+    /// Programs that keep the credentials of one registry each.
+    helpers: Vec<(RegistryHost, String)>,
+    /// The program that keeps all other credentials.
+    store: Option<String>,
+}
+
+/// The program that keeps the credentials of a registry, by the end of its name: `docker-credential-`
+/// comes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialHelper<'a> {
+    /// Named for this registry: nothing else has its credentials.
+    ForRegistry(&'a str),
+    /// The store for every registry; what it does not have may be elsewhere.
+    Store(&'a str),
 }
 
 /// Why a Docker configuration gives no credentials.
@@ -49,9 +63,13 @@ pub enum DockerConfigError {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Document {
     #[serde(default)]
     auths: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -104,7 +122,29 @@ impl DockerConfig {
                 pattern.port.is_none(),
             )
         });
-        Ok(Self { entries })
+        let helpers = document
+            .cred_helpers
+            .into_iter()
+            .map(|(key, helper)| match registry_of(&key) {
+                Some(registry) => Ok((registry, helper)),
+                None => Err(invalid(&key, "does not name a registry")),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            entries,
+            helpers,
+            store: document.creds_store.filter(|name| !name.is_empty()),
+        })
+    }
+
+    /// The program to ask for the credentials of `registry` before [`Self::credentials_for`].
+    #[must_use]
+    pub fn helper_for(&self, registry: &RegistryHost) -> Option<CredentialHelper<'_>> {
+        self.helpers
+            .iter()
+            .find(|(known, _)| known == registry)
+            .map(|(_, name)| CredentialHelper::ForRegistry(name))
+            .or_else(|| self.store.as_deref().map(CredentialHelper::Store))
     }
 
     /// The credentials for a repository, [`None`] when no entry matches it.
@@ -159,6 +199,15 @@ impl Entry {
             credentials,
         }))
     }
+}
+
+/// The registry that a key of `credHelpers` names: these are hosts, without paths and globs.
+fn registry_of(key: &str) -> Option<RegistryHost> {
+    let rest = key
+        .strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key);
+    rest.split('/').next()?.parse().ok()
 }
 
 fn decode(auth: &str) -> Option<Credentials> {
@@ -396,6 +445,29 @@ mod tests {
     fn malformed_documents_are_located_and_not_quoted(#[case] document: &str) {
         let error = DockerConfig::parse(document.as_bytes()).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+
+    #[rstest]
+    #[case("cloud.test", Some(CredentialHelper::ForRegistry("cloud")))]
+    #[case("docker.io", Some(CredentialHelper::ForRegistry("hub")))]
+    #[case("cloud.test:5000", Some(CredentialHelper::Store("desktop")))]
+    fn helpers_belong_to_their_registry(
+        #[case] registry: &str,
+        #[case] expected: Option<CredentialHelper<'_>>,
+    ) {
+        let document = json!({
+            "credsStore": "desktop",
+            "credHelpers": {"cloud.test": "cloud", "https://index.docker.io/v1/": "hub"},
+        });
+        let config = DockerConfig::parse(document.to_string().as_bytes()).unwrap();
+        assert_eq!(config.helper_for(&registry.parse().unwrap()), expected);
+    }
+
+    #[test]
+    fn no_helper_is_asked_where_none_is_named() {
+        let document = json!({"credsStore": "", "credHelpers": {"cloud.test": "cloud"}});
+        let config = DockerConfig::parse(document.to_string().as_bytes()).unwrap();
+        assert_eq!(config.helper_for(&"registry.test".parse().unwrap()), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum ManifestReference<'a> {
 }
 
 impl ManifestReference<'_> {
-    fn suffix(self) -> String {
+    pub(super) fn suffix(self) -> String {
         match self {
             Self::Tag(_) => format!(":{self}"),
             Self::Digest(_) => format!("@{self}"),

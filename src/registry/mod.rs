@@ -11,6 +11,7 @@ mod access;
 mod answer;
 mod auth;
 mod blobs;
+mod delete;
 mod docker_config;
 mod error;
 mod exchange;
@@ -44,7 +45,7 @@ use self::http::Transport;
 use crate::oci::{RegistryHost, Repository};
 
 pub use self::access::{Access, Certificates, ClientIdentity, Credentials};
-pub use self::docker_config::{DockerConfig, DockerConfigError};
+pub use self::docker_config::{CredentialHelper, DockerConfig, DockerConfigError};
 pub use self::error::{Error, ErrorKind};
 pub use self::manifests::{ManifestHead, ManifestReference};
 pub use self::patience::Patience;

@@ -15,7 +15,20 @@ fn output(arguments: &[&str]) -> String {
 
 #[test]
 fn help_texts() {
-    for command in ["", "controller", "worker", "crds"] {
+    for command in [
+        "",
+        "completion",
+        "controller",
+        "copy",
+        "crds",
+        "delete",
+        "digest",
+        "inspect",
+        "list-tags",
+        "sync",
+        "verify",
+        "worker",
+    ] {
         let mut arguments: Vec<_> = [command]
             .into_iter()
             .filter(|command| !command.is_empty())

@@ -37,7 +37,7 @@ use self::job::{Run, RunInput};
 use self::runs::{RunResult, Runs, StartError};
 use self::status::StatusInput;
 use self::step::{RunObservation, Step, Trigger, next_step, requested_at};
-use self::wanted::Wanted;
+pub(crate) use self::wanted::Wanted;
 use super::request::{RequestError, request};
 use super::{Context, key};
 use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, RunStatus};

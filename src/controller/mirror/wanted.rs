@@ -13,26 +13,26 @@ use crate::oci::{Reference, ReferenceError};
 
 /// A spec that can be acted upon.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// How often to scan.
-    pub(super) interval: Duration,
+    pub(crate) interval: Duration,
     /// How long one run may take.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
     /// What to keep where, in the order of the spec.
-    pub(super) images: Vec<WantedImage>,
+    pub(crate) images: Vec<WantedImage>,
 }
 
 /// One source image and all its destinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct WantedImage {
-    pub(super) source: Reference,
-    pub(super) access: AccessReference,
-    pub(super) destinations: Vec<PlannedDestination>,
+pub(crate) struct WantedImage {
+    pub(crate) source: Reference,
+    pub(crate) access: AccessReference,
+    pub(crate) destinations: Vec<PlannedDestination>,
 }
 
 /// Why a spec cannot be acted upon; each names the field to mend.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SpecError {
+pub(crate) enum SpecError {
     #[error("spec.{field}: not a duration such as 30m or 1h30m")]
     Duration { field: &'static str },
     #[error("spec.sources[{index}].image: {source}")]
@@ -66,7 +66,7 @@ pub(super) enum SpecError {
 
 impl Wanted {
     /// Checks a spec.
-    pub(super) fn new(spec: &ImageMirrorSpec) -> Result<Self, SpecError> {
+    pub(crate) fn new(spec: &ImageMirrorSpec) -> Result<Self, SpecError> {
         let mut images: Vec<WantedImage> = Vec::with_capacity(spec.sources.len());
         let mut taken: BTreeMap<Reference, Reference> = BTreeMap::new();
         for (index, source) in spec.sources.iter().enumerate() {
