@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::TryFutureExt as _;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use tokio::sync::Semaphore;
 
 use super::{Failure, Side};
@@ -152,17 +153,20 @@ async fn bring_once(
     };
     // The source is asked only when the upload's request wants its first byte, so that a source
     // that fails ends the session like one that fails half-way.
-    let (source, blob_to_read) = (source.clone(), blob.clone());
-    let content = async move {
-        source
-            .client
-            .get_blob(&source.repository, &blob_to_read)
-            .await
-    }
-    .try_flatten_stream();
+    let content = verified(
+        source.client.read_blob(&source.repository, blob, 0),
+        blob.clone(),
+    );
     match client.upload_blob(session, blob, content).await {
         Ok(()) => Ok(Brought::Copied),
-        Err(UploadError::Source(error)) => Err(of(Side::Source)(error)),
+        Err(UploadError::Source(SourceError::Registry(error))) => Err(of(Side::Source)(error)),
+        Err(UploadError::Source(error @ SourceError::Digest { .. })) => Err((
+            Failure {
+                reason: Reason::RegistryError,
+                message: error.to_string(),
+            },
+            true,
+        )),
         Err(UploadError::Destination(error)) => Err(of(Side::Destination)(error)),
         Err(error @ UploadError::SourceLength { .. }) => Err((
             Failure {
@@ -172,4 +176,36 @@ async fn bring_once(
             true,
         )),
     }
+}
+
+/// Why a source gave no content.
+#[derive(Debug, thiserror::Error)]
+enum SourceError {
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
+    #[error("the content of the source has the digest {actual}, expected {expected}")]
+    Digest { expected: Digest, actual: Digest },
+}
+
+/// `content`, which fails instead of giving out the last piece when it is not `blob`.
+fn verified(
+    content: impl Stream<Item = Result<Bytes, crate::registry::Error>> + Send + 'static,
+    blob: Descriptor,
+) -> impl Stream<Item = Result<Bytes, SourceError>> + Send + 'static {
+    let (mut hasher, mut received) = (blob.digest.hasher(), 0);
+    content.map(move |piece| {
+        let piece = piece?;
+        hasher.update(&piece);
+        received += piece.len() as u64;
+        if received == blob.size {
+            let actual = hasher.clone().finish();
+            if actual != blob.digest {
+                return Err(SourceError::Digest {
+                    expected: blob.digest.clone(),
+                    actual,
+                });
+            }
+        }
+        Ok(piece)
+    })
 }

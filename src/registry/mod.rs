@@ -19,8 +19,10 @@ mod http;
 mod manifests;
 mod meter;
 mod origin;
+mod pace;
 mod patience;
 mod quirks;
+mod range;
 mod resolve;
 mod upload;
 

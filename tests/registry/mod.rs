@@ -2,6 +2,7 @@
 
 mod attempts;
 mod content;
+mod downloads;
 mod origins;
 mod real;
 mod secrets;
