@@ -58,6 +58,8 @@ pub(super) enum Operation {
     ReadBlob,
     StartUpload,
     WriteBlob,
+    ListTags,
+    Delete,
 }
 
 impl fmt::Display for Operation {
@@ -71,6 +73,8 @@ impl fmt::Display for Operation {
             Self::ReadBlob => "read the blob",
             Self::StartUpload => "start the upload of the blob",
             Self::WriteBlob => "write the blob",
+            Self::ListTags => "list the tags of",
+            Self::Delete => "delete",
         })
     }
 }
@@ -172,6 +176,7 @@ pub(super) enum Pointer {
     Realm,
     Redirect,
     Location,
+    NextPage,
 }
 
 impl fmt::Display for Pointer {
@@ -180,6 +185,7 @@ impl fmt::Display for Pointer {
             Self::Realm => "the token service",
             Self::Redirect => "the redirect",
             Self::Location => "the upload location",
+            Self::NextPage => "the next page",
         })
     }
 }

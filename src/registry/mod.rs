@@ -16,6 +16,7 @@ mod error;
 mod exchange;
 mod failure;
 mod http;
+mod link;
 mod manifests;
 mod meter;
 mod origin;
@@ -24,6 +25,7 @@ mod patience;
 mod quirks;
 mod range;
 mod resolve;
+mod tags;
 mod upload;
 
 use std::fmt;
@@ -43,6 +45,7 @@ pub use self::docker_config::{DockerConfig, DockerConfigError};
 pub use self::error::{Error, ErrorKind};
 pub use self::manifests::{ManifestHead, ManifestReference};
 pub use self::patience::Patience;
+pub use self::tags::TagList;
 pub use self::upload::{Upload, UploadError, UploadSession};
 
 /// A client for one registry with one set of credentials.

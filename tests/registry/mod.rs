@@ -6,6 +6,7 @@ mod downloads;
 mod origins;
 mod real;
 mod secrets;
+mod tags;
 mod tls;
 mod tokens;
 mod uploads;

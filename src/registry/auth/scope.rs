@@ -19,6 +19,11 @@ impl Scopes {
         Self(vec![scope(repository, "pull,push")])
     }
 
+    /// Removing from a repository.
+    pub(in crate::registry) fn delete(repository: &Repository) -> Self {
+        Self(vec![scope(repository, "pull,delete")])
+    }
+
     /// Writing to `target` what `source` already has.
     pub(in crate::registry) fn mount(target: &Repository, source: &Repository) -> Self {
         Self(vec![scope(target, "pull,push"), scope(source, "pull")])
