@@ -36,7 +36,8 @@ impl Failure {
             (ErrorKind::Unreachable, _) => Reason::RegistryUnreachable,
             (ErrorKind::RateLimited { .. }, _) => Reason::RateLimited,
             (ErrorKind::Configuration, _) => Reason::SecretInvalid,
-            (ErrorKind::NotFound, Side::Destination) | (ErrorKind::Protocol, _) => {
+            (ErrorKind::NotFound, Side::Destination)
+            | (ErrorKind::Protocol | ErrorKind::ContentMissing | ErrorKind::TagImmutable, _) => {
                 Reason::RegistryError
             }
         };

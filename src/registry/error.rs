@@ -35,6 +35,11 @@ pub enum ErrorKind {
     Denied,
     /// The registry has no such manifest, blob or repository.
     NotFound,
+    /// The registry lacks something that the manifest points at. It was never sent, was removed in
+    /// between, or is not visible yet.
+    ContentMissing,
+    /// The tag exists with another content and may not be moved.
+    TagImmutable,
     /// The registry asks for fewer requests.
     RateLimited {
         /// How long the registry wants to be left alone, when it says.
@@ -151,6 +156,12 @@ pub(super) enum Problem {
         status: StatusCode,
         code: Option<&'static str>,
     },
+    #[error("the registry lacks a blob or manifest that it points at; copy it again")]
+    ContentMissing,
+    #[error(
+        "the tag exists and the registry does not let it be moved; delete it there or choose another tag"
+    )]
+    TagImmutable,
     #[error("{pointer} that the registry gave was not followed: {refusal}")]
     Refused { pointer: Pointer, refusal: Refusal },
     #[error("the registry sent {what} larger than {limit} bytes")]
@@ -221,6 +232,7 @@ impl Problem {
             | Self::Unavailable { .. }
             | Self::Digest { .. }
             | Self::Length { .. }
+            | Self::ContentMissing
             | Self::UploadLost => true,
             Self::Configuration(_)
             | Self::Certificate(_)
@@ -228,6 +240,7 @@ impl Problem {
             | Self::Denied { .. }
             | Self::ReadOnly { .. }
             | Self::NotFound { .. }
+            | Self::TagImmutable
             | Self::Rejected { .. }
             | Self::Refused { .. }
             | Self::TooLarge { .. }
@@ -243,6 +256,8 @@ impl Problem {
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Denied { .. } | Self::ReadOnly { .. } => ErrorKind::Denied,
             Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::ContentMissing => ErrorKind::ContentMissing,
+            Self::TagImmutable => ErrorKind::TagImmutable,
             Self::RateLimited { retry_after } => ErrorKind::RateLimited {
                 retry_after: *retry_after,
             },

@@ -229,3 +229,31 @@ async fn a_registry_that_stores_another_manifest_is_caught() {
     );
     assert_eq!(asked[0].target, "/v2/app/manifests/v1");
 }
+
+#[rstest]
+#[case::case_77_child_not_visible(400, "MANIFEST_BLOB_UNKNOWN", ErrorKind::ContentMissing, true)]
+#[case::case_63_conflict(409, "DENIED", ErrorKind::TagImmutable, false)]
+#[case::case_63_precondition(412, "PRECONDITION", ErrorKind::TagImmutable, false)]
+#[case::case_63_tag_invalid(400, "TAG_INVALID", ErrorKind::TagImmutable, false)]
+#[case::other_refusal(400, "MANIFEST_INVALID", ErrorKind::Protocol, false)]
+#[tokio::test]
+async fn why_a_manifest_was_not_taken(
+    #[case] code: u16,
+    #[case] name: &'static str,
+    #[case] kind: ErrorKind,
+    #[case] transient: bool,
+) {
+    let server = ScriptedServer::start(move |asked| match asked.path() {
+        "/v2/" => respond(200, &[], ""),
+        _ => respond(code, &[], format!(r#"{{"errors":[{{"code":"{name}"}}]}}"#)),
+    })
+    .await;
+    let client = client(server.host(), &plain());
+    let manifest = crate::support::image(&blob(b"{}"), &blob(LAYER));
+    let tag = "v1".parse().unwrap();
+    let error = client
+        .put_manifest(&repository("app"), &manifest, Some(&tag))
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), error.is_transient()), (kind, transient));
+}
