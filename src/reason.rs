@@ -42,6 +42,8 @@ pub enum Reason {
     RateLimited,
     /// The registry broke the protocol, or content did not have its digest.
     RegistryError,
+    /// The destination has the tag with another content and does not let it move.
+    TagImmutable,
     /// The destination cannot hold an image of this kind.
     DestinationUnsupported,
     /// A file or archive cannot be read or written.
@@ -84,6 +86,7 @@ impl Reason {
             | Self::SourceNotFound
             | Self::SourceInvalid
             | Self::DestinationUnsupported
+            | Self::TagImmutable
             | Self::TlsUntrusted => Class::Stalled,
             Self::Succeeded
             | Self::Progressing

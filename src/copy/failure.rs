@@ -36,6 +36,7 @@ impl Failure {
             (ErrorKind::TlsUntrusted, _) => Reason::TlsUntrusted,
             (ErrorKind::Unreachable, _) => Reason::RegistryUnreachable,
             (ErrorKind::RateLimited { .. }, _) => Reason::RateLimited,
+            (ErrorKind::TagImmutable, _) => Reason::TagImmutable,
             (ErrorKind::Configuration, _) => Reason::SecretInvalid,
             (ErrorKind::NotFound, Side::Destination)
             | (ErrorKind::Protocol | ErrorKind::ContentMissing, _) => Reason::RegistryError,

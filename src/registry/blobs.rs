@@ -1,18 +1,20 @@
 //! Blobs: looking up and reading (distribution-spec, "Pulling blobs").
 //!
-//! Content is hashed while it passes and never collected.
+//! Content passes through and is never collected, except where the caller sets a limit.
 
-use bytes::Bytes;
-use futures::{Stream, stream};
-use reqwest::header::CONTENT_ENCODING;
-use reqwest::{Method, Response};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, TryStreamExt as _, stream};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
+use reqwest::{Method, Response, StatusCode};
 
 use super::answer::text;
 use super::auth::Scopes;
-use super::error::{Operation, Problem};
+use super::error::{Operation, Problem, Subject};
 use super::exchange::Request;
+use super::pace::{LEAST_PROGRESS, Pace};
+use super::range::ContentRange;
 use super::{Client, Error};
-use crate::oci::{Descriptor, Digest, Hasher, Repository};
+use crate::oci::{Descriptor, Digest, Repository};
 
 impl Client {
     /// Whether the repository has the blob.
@@ -35,62 +37,80 @@ impl Client {
         }
     }
 
-    /// Reads a blob piece by piece.
+    /// Reads a blob piece by piece, from byte `offset` to its end.
     ///
-    /// The stream ends without an error only after exactly the bytes that `blob` describes. The last
-    /// piece is given out after the digest was verified, so a consumer that needs all bytes to act
-    /// never acts on false ones. Waits end when no byte comes for [`super::Patience::idle`].
-    pub async fn get_blob(
+    /// The stream gives exactly the bytes from `offset` to the size that `blob` names, or an error.
+    /// It does not hash: whoever puts the content to use hashes it, once, in one place. The request
+    /// is made when the first piece is asked for, and none when there is nothing to read.
+    ///
+    /// A download that breaks off or stands still goes on from where it was, from the registry's own
+    /// URL and never from one that it redirected to. It is given up after
+    /// [`super::Patience::attempts`] in a row that brought nothing worth mentioning.
+    pub fn read_blob(
         &self,
         repository: &Repository,
         blob: &Descriptor,
-    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Send + 'static + use<>, Error> {
-        let subject = self.subject(repository, format!("@{}", blob.digest));
-        let content = self
-            .open_blob(repository, blob)
-            .await
-            .map_err(|problem| Error::new(Operation::ReadBlob, subject.clone(), problem))?;
-        Ok(stream::try_unfold(content, move |mut content| {
-            let subject = subject.clone();
-            async move {
-                match content.next().await {
-                    Ok(Some(bytes)) => Ok(Some((bytes, content))),
-                    Ok(None) => Ok(None),
-                    Err(problem) => Err(Error::new(Operation::ReadBlob, subject, problem)),
-                }
+        offset: u64,
+    ) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static + use<> {
+        let download = Download {
+            subject: self.subject(repository, format!("@{}", blob.digest)),
+            client: self.clone(),
+            repository: repository.clone(),
+            blob: blob.clone(),
+            position: offset,
+            body: None,
+            ranges_work: true,
+            waits: self.inner.patience.waits(),
+            since_failure: 0,
+        };
+        stream::try_unfold(download, |mut download| async move {
+            match download.next().await {
+                Ok(Some(bytes)) => Ok(Some((bytes, download))),
+                Ok(None) => Ok(None),
+                Err(problem) => Err(Error::new(Operation::ReadBlob, download.subject, problem)),
             }
-        }))
+        })
     }
 
-    async fn open_blob(
+    /// Reads a whole blob of at most `limit` bytes and verifies it against its digest.
+    pub async fn get_blob_bytes(
         &self,
         repository: &Repository,
         blob: &Descriptor,
-    ) -> Result<BlobContent, Problem> {
-        let response = self
-            .send(&read_request(Method::GET, repository, &blob.digest))
-            .await?;
-        if text(response.headers(), CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(Problem::Malformed(
-                "the content is compressed for transport although that was not asked for",
-            ));
+        limit: usize,
+    ) -> Result<Bytes, Error> {
+        let failed = |problem| {
+            Error::new(
+                Operation::ReadBlob,
+                self.subject(repository, format!("@{}", blob.digest)),
+                problem,
+            )
+        };
+        if blob.size > limit as u64 {
+            return Err(failed(Problem::TooLarge {
+                what: "a blob",
+                limit,
+            }));
         }
-        if let Some(actual) = response.content_length()
-            && actual != blob.size
-        {
-            return Err(Problem::Length {
-                expected: blob.size,
+        let content = self
+            .read_blob(repository, blob, 0)
+            .try_fold(BytesMut::new(), |mut content, piece| async move {
+                content.extend_from_slice(&piece);
+                Ok(content)
+            })
+            .await?
+            .freeze();
+        let mut hasher = blob.digest.hasher();
+        hasher.update(&content);
+        let actual = hasher.finish();
+        if actual == blob.digest {
+            Ok(content)
+        } else {
+            Err(failed(Problem::Digest {
+                expected: blob.digest.clone(),
                 actual,
-                open: false,
-            });
+            }))
         }
-        Ok(BlobContent {
-            client: self.clone(),
-            response,
-            hasher: Some(blob.digest.hasher()),
-            expected: blob.clone(),
-            received: 0,
-        })
     }
 }
 
@@ -102,59 +122,185 @@ fn read_request(method: Method, repository: &Repository, digest: &Digest) -> Req
     )
 }
 
-/// A blob on its way, with what is known of it so far.
-struct BlobContent {
+/// A blob on its way, across all the requests that this takes.
+struct Download {
     client: Client,
-    response: Response,
-    /// Gone when the digest was verified.
-    hasher: Option<Hasher>,
-    expected: Descriptor,
-    received: u64,
+    subject: Subject,
+    repository: Repository,
+    blob: Descriptor,
+    /// The byte that is wanted next.
+    position: u64,
+    body: Option<Body>,
+    /// Cleared when the registry answered a range with another one.
+    ranges_work: bool,
+    waits: backon::ExponentialBackoff,
+    /// Bytes since the last failure; enough of them make attempts count anew.
+    since_failure: u64,
 }
 
-impl BlobContent {
+/// The answer that is being read.
+struct Body {
+    response: Response,
+    pace: Pace,
+    /// Bytes to pass over: the registry sent the whole where a part was asked for.
+    skip: u64,
+}
+
+impl Download {
     /// The next piece, [`None`] after the last, an error instead of anything that is not the blob.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        let chunk = self
-            .client
-            .inner
-            .transport
-            .next_chunk(&mut self.response)
-            .await?;
-        let Some(chunk) = chunk else {
-            self.check_length(self.received == self.expected.size, false)?;
-            self.verify()?;
-            return Ok(None);
-        };
-        self.received = self.received.saturating_add(chunk.len() as u64);
-        self.check_length(self.received <= self.expected.size, true)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&chunk);
+        self.check_length(self.position, false)?;
+        loop {
+            if self.body.is_none() {
+                if self.position == self.blob.size {
+                    return Ok(None);
+                }
+                self.body = self.open().await?;
+            }
+            let Some(body) = &mut self.body else {
+                continue;
+            };
+            let problem = match self
+                .client
+                .inner
+                .transport
+                .next_chunk(&mut body.response, &mut body.pace)
+                .await
+            {
+                Ok(Some(piece)) => match self.accept(piece)? {
+                    Some(piece) => return Ok(Some(piece)),
+                    None => continue,
+                },
+                Ok(None) | Err(_) if self.position == self.blob.size => return Ok(None),
+                // Like a connection that broke: servers and proxies that give up end the body.
+                Ok(None) => Problem::Length {
+                    expected: self.blob.size,
+                    actual: self.position,
+                    open: false,
+                },
+                Err(problem) => problem,
+            };
+            self.body = None;
+            self.wait(problem).await?;
         }
-        if self.received == self.expected.size {
-            self.verify()?;
-        }
-        Ok(Some(chunk))
     }
 
-    fn check_length(&self, holds: bool, open: bool) -> Result<(), Problem> {
-        if holds {
-            return Ok(());
+    /// The part of a piece that is wanted; [`None`] when all of it is to be passed over.
+    fn accept(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, Problem> {
+        let Some(body) = &mut self.body else {
+            return Ok(None);
+        };
+        let skipped = body.skip.min(piece.len() as u64);
+        body.skip -= skipped;
+        bytes::Buf::advance(&mut piece, usize::try_from(skipped).unwrap_or(usize::MAX));
+        if piece.is_empty() {
+            return Ok(None);
         }
-        Err(Problem::Length {
-            expected: self.expected.size,
-            actual: self.received,
-            open,
+        let position = self.position.saturating_add(piece.len() as u64);
+        self.check_length(position, true)?;
+        self.position = position;
+        self.since_failure = self.since_failure.saturating_add(piece.len() as u64);
+        Ok(Some(piece))
+    }
+
+    /// Opens the rest of the blob; [`None`] when the answer is for something else and the whole has
+    /// to be asked for.
+    async fn open(&mut self) -> Result<Option<Body>, Problem> {
+        let mut request = read_request(Method::GET, &self.repository, &self.blob.digest);
+        let partial = self.position > 0 && self.ranges_work;
+        if partial {
+            let range = HeaderValue::try_from(format!("bytes={}-", self.position))
+                .map_err(|_| Problem::Malformed("the range cannot be sent in a header"))?;
+            request.headers.insert(RANGE, range);
+        }
+        let response = match self.client.send(&request).await {
+            Ok(response) => response,
+            Err(Problem::Rejected {
+                status: StatusCode::RANGE_NOT_SATISFIABLE,
+                ..
+            }) if partial => {
+                self.ranges_work = false;
+                return Ok(None);
+            }
+            Err(problem) => return Err(problem),
+        };
+        if text(response.headers(), CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return Err(Problem::Malformed(
+                "the content is compressed for transport although that was not asked for",
+            ));
+        }
+        let skip = if response.status() == StatusCode::PARTIAL_CONTENT {
+            if !partial {
+                return Err(Problem::Malformed(
+                    "a part of the content came where the whole was asked for",
+                ));
+            }
+            if !self.is_the_rest(&response) {
+                self.ranges_work = false;
+                return Ok(None);
+            }
+            0
+        } else {
+            if let Some(actual) = response.content_length()
+                && actual != self.blob.size
+            {
+                return Err(Problem::Length {
+                    expected: self.blob.size,
+                    actual,
+                    open: false,
+                });
+            }
+            self.position
+        };
+        Ok(Some(Body {
+            response,
+            pace: self.client.inner.transport.pace(),
+            skip,
+        }))
+    }
+
+    /// Whether a partial answer starts where the content stopped. It may end early, like any answer.
+    fn is_the_rest(&self, response: &Response) -> bool {
+        let range = text(response.headers(), CONTENT_RANGE).and_then(ContentRange::parse);
+        range.is_some_and(|range| {
+            range.first == self.position
+                && range.last < self.blob.size
+                && range.size.is_none_or(|size| size == self.blob.size)
+                && response
+                    .content_length()
+                    .is_none_or(|length| length == range.last - range.first + 1)
         })
     }
 
-    fn verify(&mut self) -> Result<(), Problem> {
-        match self.hasher.take().map(Hasher::finish) {
-            Some(actual) if actual != self.expected.digest => Err(Problem::Digest {
-                expected: self.expected.digest.clone(),
-                actual,
-            }),
-            _ => Ok(()),
+    /// Waits before the download goes on, or gives it up with its problem.
+    async fn wait(&mut self, problem: Problem) -> Result<(), Problem> {
+        let patience = &self.client.inner.patience;
+        if self.since_failure >= LEAST_PROGRESS {
+            self.waits = patience.waits();
         }
+        self.since_failure = 0;
+        let wait = patience
+            .wait(&problem, self.waits.next())
+            .ok_or_else(|| problem.clone())?;
+        tracing::debug!(
+            blob = %self.subject,
+            position = self.position,
+            %problem,
+            ?wait,
+            "download broke off, it goes on from there"
+        );
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    fn check_length(&self, reached: u64, open: bool) -> Result<(), Problem> {
+        if reached <= self.blob.size {
+            return Ok(());
+        }
+        Err(Problem::Length {
+            expected: self.blob.size,
+            actual: reached,
+            open,
+        })
     }
 }

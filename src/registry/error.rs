@@ -35,8 +35,11 @@ pub enum ErrorKind {
     Denied,
     /// The registry has no such manifest, blob or repository.
     NotFound,
-    /// The registry says that it lacks content which a manifest needs (`MANIFEST_BLOB_UNKNOWN`).
+    /// The registry lacks something that the manifest points at. It was never sent, was removed in
+    /// between, or is not visible yet.
     ContentMissing,
+    /// The tag exists with another content and may not be moved.
+    TagImmutable,
     /// The registry asks for fewer requests.
     RateLimited {
         /// How long the registry wants to be left alone, when it says.
@@ -48,9 +51,6 @@ pub enum ErrorKind {
     /// The certificates, key or host name that were configured cannot be used.
     Configuration,
 }
-
-/// The code of a registry that lacks what a manifest points at (distribution-spec, code-1).
-const CONTENT_MISSING: &str = "MANIFEST_BLOB_UNKNOWN";
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl fmt::Display for Operation {
             Self::ReadBlob => "read the blob",
             Self::StartUpload => "start the upload of the blob",
             Self::WriteBlob => "write the blob",
-            Self::ListTags => "list the tags",
+            Self::ListTags => "list the tags of",
             Self::ListReferrers => "list the referrers",
         })
     }
@@ -158,6 +158,12 @@ pub(super) enum Problem {
         status: StatusCode,
         code: Option<&'static str>,
     },
+    #[error("the registry lacks a blob or manifest that it points at; copy it again")]
+    ContentMissing,
+    #[error(
+        "the tag exists and the registry does not let it be moved; delete it there or choose another tag"
+    )]
+    TagImmutable,
     #[error("{pointer} that the registry gave was not followed: {refusal}")]
     Refused { pointer: Pointer, refusal: Refusal },
     #[error("the registry sent {what} larger than {limit} bytes")]
@@ -183,7 +189,7 @@ pub(super) enum Pointer {
     Realm,
     Redirect,
     Location,
-    Link,
+    NextPage,
 }
 
 impl fmt::Display for Pointer {
@@ -192,7 +198,7 @@ impl fmt::Display for Pointer {
             Self::Realm => "the token service",
             Self::Redirect => "the redirect",
             Self::Location => "the upload location",
-            Self::Link => "the next page",
+            Self::NextPage => "the next page",
         })
     }
 }
@@ -228,6 +234,7 @@ impl Problem {
             | Self::Unavailable { .. }
             | Self::Digest { .. }
             | Self::Length { .. }
+            | Self::ContentMissing
             | Self::UploadLost => true,
             Self::Configuration(_)
             | Self::Certificate(_)
@@ -235,6 +242,7 @@ impl Problem {
             | Self::Denied { .. }
             | Self::ReadOnly { .. }
             | Self::NotFound { .. }
+            | Self::TagImmutable
             | Self::Rejected { .. }
             | Self::Refused { .. }
             | Self::TooLarge { .. }
@@ -249,14 +257,9 @@ impl Problem {
             Self::Certificate(_) => ErrorKind::TlsUntrusted,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Denied { .. } | Self::ReadOnly { .. } => ErrorKind::Denied,
-            Self::NotFound {
-                code: Some(CONTENT_MISSING),
-            }
-            | Self::Rejected {
-                code: Some(CONTENT_MISSING),
-                ..
-            } => ErrorKind::ContentMissing,
             Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::ContentMissing => ErrorKind::ContentMissing,
+            Self::TagImmutable => ErrorKind::TagImmutable,
             Self::RateLimited { retry_after } => ErrorKind::RateLimited {
                 retry_after: *retry_after,
             },

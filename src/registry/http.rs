@@ -9,12 +9,13 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Certificate, ClientBuilder, Identity, Request, Response, StatusCode, redirect};
 use rustls::crypto::CryptoProvider;
 use secrecy::ExposeSecret;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::access::{Access, ClientIdentity};
 use super::error::Problem;
 use super::failure::{TransportFailure, classify};
+use super::pace::Pace;
 use super::patience::Patience;
 use super::resolve::SystemResolver;
 
@@ -107,15 +108,26 @@ impl Transport {
             .map(|response| response.status())
     }
 
-    /// The next piece of a body, or [`None`] at its end. Waits as long as pieces keep coming.
+    /// The pace that bodies have to keep.
+    pub(super) const fn pace(&self) -> Pace {
+        Pace::new(self.idle)
+    }
+
+    /// The next piece of a body, or [`None`] at its end. Waits as long as it keeps its pace.
     pub(super) async fn next_chunk(
         &self,
         response: &mut Response,
+        pace: &mut Pace,
     ) -> Result<Option<Bytes>, Problem> {
-        timeout(self.idle, response.chunk())
+        let asked_at = Instant::now();
+        let piece = timeout(pace.allowance(), response.chunk())
             .await
             .map_err(|_| Problem::Transport(TransportFailure::Timeout))?
-            .map_err(|error| classify(&error))
+            .map_err(|error| classify(&error))?;
+        if let Some(piece) = &piece {
+            pace.received(piece.len() as u64, asked_at.elapsed());
+        }
+        Ok(piece)
     }
 
     /// The whole body, refused when it has more than `limit` bytes.
@@ -132,8 +144,9 @@ impl Transport {
         {
             return Err(too_large);
         }
+        let mut pace = self.pace();
         let mut body = BytesMut::new();
-        while let Some(chunk) = self.next_chunk(&mut response).await? {
+        while let Some(chunk) = self.next_chunk(&mut response, &mut pace).await? {
             if body.len() + chunk.len() > limit {
                 return Err(too_large);
             }

@@ -232,9 +232,31 @@ impl Client {
             .map_err(|_| Problem::Malformed("the media type cannot be sent in a header"))?;
         request.headers.insert(CONTENT_TYPE, media_type);
         request.body = Some(manifest.bytes().clone());
-        let response = self.send(&request).await?;
+        let by_tag = matches!(reference, ManifestReference::Tag(_));
+        let response = self
+            .send(&request)
+            .await
+            .map_err(|problem| why_not_written(problem, by_tag))?;
         check_content_digest(response.headers(), manifest.digest())?;
         Ok(response.headers().clone())
+    }
+}
+
+/// What the refusal of a manifest means. Registries with immutable tags agree on no code; a conflict,
+/// a failed precondition and a tag that was valid by the grammar are what they answer.
+fn why_not_written(problem: Problem, by_tag: bool) -> Problem {
+    match &problem {
+        Problem::Rejected { code, .. } | Problem::NotFound { code }
+            if matches!(code, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")) =>
+        {
+            Problem::ContentMissing
+        }
+        Problem::Rejected { status, code }
+            if by_tag && (matches!(status.as_u16(), 409 | 412) || *code == Some("TAG_INVALID")) =>
+        {
+            Problem::TagImmutable
+        }
+        _ => problem,
     }
 }
 

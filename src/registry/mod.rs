@@ -19,13 +19,16 @@ mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod http;
+mod link;
 mod manifests;
 mod meter;
 mod origin;
+mod pace;
 mod patience;
 #[cfg(test)]
 mod properties;
 mod quirks;
+mod range;
 mod referrers;
 mod resolve;
 mod tags;

@@ -64,12 +64,6 @@ pub(super) fn upload_location(answering: &Url, location: &str) -> Result<Url, Re
     }
 }
 
-/// Resolves the `Link` to a further page against the URL that answered: the registry's own origin
-/// only, for the token goes there.
-pub(super) fn page_location(answering: &Url, target: &str) -> Result<Url, Refusal> {
-    upload_location(answering, target)
-}
-
 /// The URL of the token service, when the registry at `registry` may name it.
 ///
 /// With credentials it must be the registry's own host or a host in the same domain (see

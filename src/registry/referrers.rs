@@ -13,7 +13,6 @@ use super::auth::Scopes;
 use super::error::{Operation, Problem};
 use super::exchange::Request;
 use super::manifests::ManifestReference;
-use super::tags::next_page;
 use super::{Client, Error};
 use crate::oci::{
     Content, Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Repository, Tag,
@@ -87,7 +86,7 @@ impl Client {
                 .headers
                 .insert(ACCEPT, HeaderValue::from_static(MediaType::OCI_INDEX));
             let response = self.send(&request).await?;
-            let (url, headers) = (response.url().clone(), response.headers().clone());
+            let next = self.next_page(&response).await?;
             let body = self
                 .inner
                 .transport
@@ -99,8 +98,8 @@ impl Client {
             };
             let grew = !manifests.is_empty();
             referrers.extend(manifests);
-            match next_page(&url, &headers)?.filter(|_| grew) {
-                Some(next) => target = String::from(next),
+            match next.filter(|_| grew) {
+                Some(next) => target = next,
                 None => return Ok(Some(referrers)),
             }
         }

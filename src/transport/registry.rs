@@ -85,19 +85,9 @@ impl Source for RegistryRepository {
     }
 
     fn blob(&self, blob: &Descriptor, offset: u64) -> ByteStream {
-        let (client, repository, blob) =
-            (self.client.clone(), self.repository.clone(), blob.clone());
-        let mut before = offset;
-        async move { client.get_blob(&repository, &blob).await }
-            .try_flatten_stream()
-            .map_err(Error::from)
-            .try_filter_map(move |piece| {
-                let skipped = usize::try_from(before)
-                    .unwrap_or(usize::MAX)
-                    .min(piece.len());
-                before -= skipped as u64;
-                futures::future::ready(Ok((skipped < piece.len()).then(|| piece.slice(skipped..))))
-            })
+        self.client
+            .read_blob(&self.repository, blob, offset)
+            .err_into()
             .boxed()
     }
 
@@ -117,8 +107,8 @@ impl Source for RegistryRepository {
             let listed = self.client.list_tags(&self.repository, limit).await?;
             Ok(match listed {
                 None => Some(BTreeSet::new()),
-                Some(list) if list.complete => Some(list.tags),
-                Some(_) => None,
+                Some(list) if list.truncated => None,
+                Some(list) => Some(list.tags.into_iter().collect()),
             })
         }
         .boxed()
@@ -139,8 +129,8 @@ impl Destination for RegistryRepository {
             let listed = self.client.list_tags(&self.repository, KNOWN_TAGS).await?;
             Ok(match listed {
                 None => Existing::Nothing,
-                Some(list) if list.complete => Existing::Tags(list.tags),
-                Some(_) => Existing::Unknown,
+                Some(list) if list.truncated => Existing::Unknown,
+                Some(list) => Existing::Tags(list.tags.into_iter().collect()),
             })
         }
         .boxed()

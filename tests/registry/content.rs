@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::http::Response;
 use bytes::Bytes;
-use futures::StreamExt as _;
 use rstest::rstest;
 use transship::oci::{Digest, MediaType};
 use transship::registry::{ErrorKind, ManifestReference};
@@ -68,24 +67,6 @@ async fn a_false_blob_ends_in_an_error(
         .unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains(words), "{error}");
-}
-
-#[tokio::test]
-async fn the_last_piece_of_a_false_blob_is_never_given_out() {
-    let server = ScriptedServer::start(|_| tell(Lie::FlippedBit)).await;
-    let client = client(server.host(), &plain());
-    let content = client
-        .get_blob(&repository("app"), &blob(LAYER))
-        .await
-        .unwrap();
-    let received: usize = content
-        .collect::<Vec<_>>()
-        .await
-        .iter()
-        .flatten()
-        .map(Bytes::len)
-        .sum();
-    assert!(received < LAYER.len());
 }
 
 #[tokio::test]
@@ -247,4 +228,32 @@ async fn a_registry_that_stores_another_manifest_is_caught() {
         Some(MediaType::OCI_MANIFEST)
     );
     assert_eq!(asked[0].target, "/v2/app/manifests/v1");
+}
+
+#[rstest]
+#[case::case_77_child_not_visible(400, "MANIFEST_BLOB_UNKNOWN", ErrorKind::ContentMissing, true)]
+#[case::case_63_conflict(409, "DENIED", ErrorKind::TagImmutable, false)]
+#[case::case_63_precondition(412, "PRECONDITION", ErrorKind::TagImmutable, false)]
+#[case::case_63_tag_invalid(400, "TAG_INVALID", ErrorKind::TagImmutable, false)]
+#[case::other_refusal(400, "MANIFEST_INVALID", ErrorKind::Protocol, false)]
+#[tokio::test]
+async fn why_a_manifest_was_not_taken(
+    #[case] code: u16,
+    #[case] name: &'static str,
+    #[case] kind: ErrorKind,
+    #[case] transient: bool,
+) {
+    let server = ScriptedServer::start(move |asked| match asked.path() {
+        "/v2/" => respond(200, &[], ""),
+        _ => respond(code, &[], format!(r#"{{"errors":[{{"code":"{name}"}}]}}"#)),
+    })
+    .await;
+    let client = client(server.host(), &plain());
+    let manifest = crate::support::image(&blob(b"{}"), &blob(LAYER));
+    let tag = "v1".parse().unwrap();
+    let error = client
+        .put_manifest(&repository("app"), &manifest, Some(&tag))
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), error.is_transient()), (kind, transient));
 }

@@ -2,9 +2,11 @@
 
 mod attempts;
 mod content;
+mod downloads;
 mod origins;
 mod real;
 mod secrets;
+mod tags;
 mod tls;
 mod tokens;
 mod uploads;

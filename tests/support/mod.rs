@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, stream};
 use transship::oci::{Descriptor, Digest, Manifest, MediaType, Repository};
 use transship::registry::{
     Access, Client, Credentials, Error, Patience, Upload, UploadError, UploadSession,
@@ -123,17 +123,14 @@ pub(crate) async fn push_blob(
     Ok(blob)
 }
 
-/// Reads a blob to its end.
+/// Reads a blob to its end and verifies it.
 pub(crate) async fn pull_blob(
     client: &Client,
     repository: &Repository,
     blob: &Descriptor,
 ) -> Result<Vec<u8>, Error> {
     client
-        .get_blob(repository, blob)
-        .await?
-        .map_ok(|bytes| bytes.to_vec())
-        .boxed()
-        .try_concat()
+        .get_blob_bytes(repository, blob, 1024 * 1024)
         .await
+        .map(Vec::from)
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -156,12 +156,14 @@ pub(crate) fn respond(
     response
 }
 
-/// A body that breaks off after `content`.
+/// A body that breaks off after `content`, which has left before that.
 pub(crate) fn broken_off(content: &'static [u8]) -> Body {
-    Body::from_stream(stream::iter([
-        Ok(Bytes::from_static(content)),
-        Err(std::io::Error::other("script")),
-    ]))
+    let end = stream::once(async {
+        // The server writes out what it has whenever it has to wait.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        Err(std::io::Error::other("script"))
+    });
+    Body::from_stream(stream::iter([Ok(Bytes::from_static(content))]).chain(end))
 }
 
 /// A body whose length is not announced.

@@ -19,7 +19,7 @@ impl Scopes {
         Self(vec![scope(repository, "pull,push")])
     }
 
-    /// Deleting from a repository.
+    /// Removing from a repository.
     pub(in crate::registry) fn delete(repository: &Repository) -> Self {
         Self(vec![scope(repository, "pull,delete")])
     }
