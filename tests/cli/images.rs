@@ -305,6 +305,9 @@ fn usage_errors_have_their_own_exit_code() {
     for arguments in [
         &["digest", "oci:images"][..],
         &["list-tags", "a.test/b:1"],
+        &["digest", "--ca-file", "/nowhere.pem", "a.test/b"],
+        // Not PEM.
+        &["digest", "--ca-file", "Cargo.toml", "a.test/b"],
         &[
             "copy",
             "a.test/b",
