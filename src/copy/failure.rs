@@ -53,17 +53,13 @@ impl Failure {
         let reason = match (error, side) {
             (transport::Error::Registry(error), side) => return Self::of_registry(side, error),
             (transport::Error::NotFound { .. }, Side::Source) => Reason::SourceNotFound,
-            (
-                transport::Error::Digest { .. }
-                | transport::Error::Length { .. }
-                | transport::Error::Malformed { .. },
-                Side::Source,
-            ) => Reason::SourceInvalid,
+            (transport::Error::Malformed { .. }, Side::Source) => Reason::SourceInvalid,
+            (transport::Error::Digest { .. } | transport::Error::Length { .. }, _) => {
+                Reason::RegistryError
+            }
             (transport::Error::Unsupported { .. }, _) => Reason::DestinationUnsupported,
             (
                 transport::Error::File { .. }
-                | transport::Error::Digest { .. }
-                | transport::Error::Length { .. }
                 | transport::Error::Malformed { .. }
                 | transport::Error::NotFound { .. },
                 _,
