@@ -310,7 +310,7 @@ async fn content_that_is_not_what_its_digest_says_never_gets_a_tag_and_does_not_
     };
     assert_eq!(failure.reason, Reason::RegistryError);
     assert!(
-        failure.message.contains("has the digest"),
+        failure.message.contains("hashes to"),
         "{}",
         failure.message
     );
