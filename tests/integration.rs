@@ -11,6 +11,7 @@ mod argocd;
 mod cli;
 mod copy;
 mod definitions;
+mod fake_registry;
 mod registry;
 mod support;
 mod worker;

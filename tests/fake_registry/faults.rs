@@ -1,0 +1,119 @@
+//! What the registry does wrong when a test tells it to, seen by a plain HTTP client.
+
+use axum::http::Method;
+use futures::StreamExt as _;
+use transship::oci::Digest;
+
+use crate::support::install_tls_provider;
+use crate::support::registry::{Action, Endpoint, Registry, Rule};
+
+const LAYER: &[u8] = b"0123456789";
+
+/// A registry with one blob, and the URL of the blob.
+async fn with_a_blob() -> (Registry, String) {
+    install_tls_provider();
+    let registry = Registry::start().await;
+    registry.seed_blob("app", LAYER);
+    let digest = Digest::sha256(LAYER);
+    let url = format!("http://{}/v2/app/blobs/{digest}", registry.host());
+    (registry, url)
+}
+
+#[tokio::test]
+async fn a_rule_acts_on_the_requests_it_names() {
+    let (registry, url) = with_a_blob().await;
+    let rule = Rule::on(Endpoint::Blob, Action::status(503));
+    registry.add(rule.method(Method::GET).after(1).times(2));
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(reqwest::get(&url).await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [200, 503, 503, 200]);
+    let recorded = registry.requests();
+    let recorded: Vec<_> = recorded.iter().map(|request| request.status).collect();
+    assert_eq!(recorded, statuses);
+}
+
+#[tokio::test]
+async fn a_response_is_cut_after_some_bytes() {
+    let (registry, url) = with_a_blob().await;
+    registry.add(Rule::on(Endpoint::Blob, Action::CutResponse(4)));
+    let response = reqwest::get(&url).await.unwrap();
+    assert_eq!(response.content_length(), Some(10));
+    let mut body = response.bytes_stream();
+    let mut received = Vec::new();
+    let mut broken = false;
+    while let Some(piece) = body.next().await {
+        match piece {
+            Ok(piece) => received.extend_from_slice(&piece),
+            Err(_) => broken = true,
+        }
+    }
+    assert!(broken);
+    assert_eq!(received, b"0123");
+}
+
+#[tokio::test]
+async fn a_request_is_cut_and_changes_nothing() {
+    let (registry, _) = with_a_blob().await;
+    registry.add(Rule::on(Endpoint::Uploads, Action::CutRequest(3)).times(1));
+    let content = b"other content";
+    let digest = Digest::sha256(content);
+    let url = format!(
+        "http://{}/v2/app/blobs/uploads/?digest={digest}",
+        registry.host()
+    );
+    let post = || {
+        reqwest::Client::new()
+            .post(&url)
+            .body(content.to_vec())
+            .send()
+    };
+    assert!(post().await.is_err());
+    assert_eq!(registry.blob("app", &digest), None);
+    assert_eq!(post().await.unwrap().status(), 201);
+    assert!(registry.blob("app", &digest).is_some());
+}
+
+#[tokio::test]
+async fn an_answer_is_lost_after_the_deed() {
+    let (registry, url) = with_a_blob().await;
+    registry.add(Rule::on(Endpoint::Blob, Action::LoseAnswer).times(1));
+    assert!(reqwest::Client::new().delete(&url).send().await.is_err());
+    assert_eq!(registry.blob("app", &Digest::sha256(LAYER)), None);
+}
+
+#[tokio::test]
+async fn a_bit_is_flipped_and_a_header_replaced() {
+    let (registry, url) = with_a_blob().await;
+    registry.add(Rule::on(Endpoint::Blob, Action::FlipBit(0)));
+    let wrong = Action::SetHeader("docker-content-digest", "sha256:wrong".to_owned());
+    registry.add(Rule::on(Endpoint::Blob, wrong));
+    registry.add(Rule::on(
+        Endpoint::Blob,
+        Action::RemoveHeader("accept-ranges"),
+    ));
+    let response = reqwest::get(&url).await.unwrap();
+    assert_eq!(response.headers()["docker-content-digest"], "sha256:wrong");
+    assert!(!response.headers().contains_key("accept-ranges"));
+    assert_eq!(response.bytes().await.unwrap(), &b"1123456789"[..]);
+}
+
+#[tokio::test]
+async fn a_range_is_served_or_ignored() {
+    let (registry, url) = with_a_blob().await;
+    let get = || {
+        reqwest::Client::new()
+            .get(&url)
+            .header("range", "bytes=4-6")
+            .send()
+    };
+    let response = get().await.unwrap();
+    assert_eq!(response.status(), 206);
+    assert_eq!(response.headers()["content-range"], "bytes 4-6/10");
+    assert_eq!(response.bytes().await.unwrap(), &b"456"[..]);
+    registry.add(Rule::on(Endpoint::Blob, Action::IgnoreRange));
+    let response = get().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.bytes().await.unwrap(), LAYER);
+}
