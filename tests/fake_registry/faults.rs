@@ -1,5 +1,7 @@
 //! What the registry does wrong when a test tells it to, seen by a plain HTTP client.
 
+use std::time::{Duration, Instant};
+
 use axum::http::Method;
 use futures::StreamExt as _;
 use transship::oci::Digest;
@@ -116,4 +118,50 @@ async fn a_range_is_served_or_ignored() {
     let response = get().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.bytes().await.unwrap(), LAYER);
+}
+
+#[tokio::test]
+async fn an_upload_is_acknowledged_and_forgotten() {
+    let (registry, _) = with_a_blob().await;
+    registry.add(Rule::on(Endpoint::Uploads, Action::Forget));
+    let digest = Digest::sha256(b"content");
+    let url = format!(
+        "http://{}/v2/app/blobs/uploads/?digest={digest}",
+        registry.host()
+    );
+    let post = || reqwest::Client::new().post(&url).body("content").send();
+    assert_eq!(post().await.unwrap().status(), 201);
+    assert_eq!(registry.blob("app", &digest), None);
+    registry.clear_rules();
+    assert_eq!(post().await.unwrap().status(), 201);
+    assert!(registry.blob("app", &digest).is_some());
+}
+
+#[tokio::test]
+async fn a_session_is_lost() {
+    let (registry, _) = with_a_blob().await;
+    let lost = Rule::on(Endpoint::Session, Action::LoseSession);
+    registry.add(lost.when(|request| request.header("content-range") == Some("4-7")));
+    let http = reqwest::Client::new();
+    let url = format!("http://{}/v2/app/blobs/uploads/", registry.host());
+    let opened = http.post(&url).send().await.unwrap();
+    let location = opened.headers()["location"].to_str().unwrap();
+    let session = format!("http://{}{location}", registry.host());
+    let mut statuses = Vec::new();
+    for range in ["0-3", "4-7"] {
+        let chunk = http.patch(&session).header("content-range", range);
+        statuses.push(chunk.body("0123").send().await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [202, 404]);
+    assert_eq!(registry.open_sessions("app"), 0);
+}
+
+#[tokio::test]
+async fn an_answer_comes_late() {
+    let (registry, url) = with_a_blob().await;
+    let delay = Duration::from_millis(20);
+    registry.add(Rule::on(Endpoint::Blob, Action::Delay(delay)));
+    let began = Instant::now();
+    assert_eq!(reqwest::get(&url).await.unwrap().status(), 200);
+    assert!(began.elapsed() >= delay);
 }
