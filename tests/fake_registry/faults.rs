@@ -6,14 +6,13 @@ use axum::http::Method;
 use futures::StreamExt as _;
 use transship::oci::Digest;
 
-use crate::support::install_tls_provider;
+use super::http;
 use crate::support::registry::{Action, Endpoint, Registry, Rule};
 
 const LAYER: &[u8] = b"0123456789";
 
 /// A registry with one blob, and the URL of the blob.
 async fn with_a_blob() -> (Registry, String) {
-    install_tls_provider();
     let registry = Registry::start().await;
     registry.seed_blob("app", LAYER);
     let digest = Digest::sha256(LAYER);
@@ -28,7 +27,7 @@ async fn a_rule_acts_on_the_requests_it_names() {
     registry.add(rule.method(Method::GET).after(1).times(2));
     let mut statuses = Vec::new();
     for _ in 0..4 {
-        statuses.push(reqwest::get(&url).await.unwrap().status().as_u16());
+        statuses.push(http().get(&url).send().await.unwrap().status().as_u16());
     }
     assert_eq!(statuses, [200, 503, 503, 200]);
     let recorded = registry.requests();
@@ -40,7 +39,7 @@ async fn a_rule_acts_on_the_requests_it_names() {
 async fn a_response_is_cut_after_some_bytes() {
     let (registry, url) = with_a_blob().await;
     registry.add(Rule::on(Endpoint::Blob, Action::CutResponse(4)));
-    let response = reqwest::get(&url).await.unwrap();
+    let response = http().get(&url).send().await.unwrap();
     assert_eq!(response.content_length(), Some(10));
     let mut body = response.bytes_stream();
     let mut received = Vec::new();
@@ -65,12 +64,7 @@ async fn a_request_is_cut_and_changes_nothing() {
         "http://{}/v2/app/blobs/uploads/?digest={digest}",
         registry.host()
     );
-    let post = || {
-        reqwest::Client::new()
-            .post(&url)
-            .body(content.to_vec())
-            .send()
-    };
+    let post = || http().post(&url).body(content.to_vec()).send();
     assert!(post().await.is_err());
     assert_eq!(registry.blob("app", &digest), None);
     assert_eq!(post().await.unwrap().status(), 201);
@@ -81,7 +75,7 @@ async fn a_request_is_cut_and_changes_nothing() {
 async fn an_answer_is_lost_after_the_deed() {
     let (registry, url) = with_a_blob().await;
     registry.add(Rule::on(Endpoint::Blob, Action::LoseAnswer).times(1));
-    assert!(reqwest::Client::new().delete(&url).send().await.is_err());
+    assert!(http().delete(&url).send().await.is_err());
     assert_eq!(registry.blob("app", &Digest::sha256(LAYER)), None);
 }
 
@@ -95,7 +89,7 @@ async fn a_bit_is_flipped_and_a_header_replaced() {
         Endpoint::Blob,
         Action::RemoveHeader("accept-ranges"),
     ));
-    let response = reqwest::get(&url).await.unwrap();
+    let response = http().get(&url).send().await.unwrap();
     assert_eq!(response.headers()["docker-content-digest"], "sha256:wrong");
     assert!(!response.headers().contains_key("accept-ranges"));
     assert_eq!(response.bytes().await.unwrap(), &b"1123456789"[..]);
@@ -104,12 +98,7 @@ async fn a_bit_is_flipped_and_a_header_replaced() {
 #[tokio::test]
 async fn a_range_is_served_or_ignored() {
     let (registry, url) = with_a_blob().await;
-    let get = || {
-        reqwest::Client::new()
-            .get(&url)
-            .header("range", "bytes=4-6")
-            .send()
-    };
+    let get = || http().get(&url).header("range", "bytes=4-6").send();
     let response = get().await.unwrap();
     assert_eq!(response.status(), 206);
     assert_eq!(response.headers()["content-range"], "bytes 4-6/10");
@@ -129,7 +118,7 @@ async fn an_upload_is_acknowledged_and_forgotten() {
         "http://{}/v2/app/blobs/uploads/?digest={digest}",
         registry.host()
     );
-    let post = || reqwest::Client::new().post(&url).body("content").send();
+    let post = || http().post(&url).body("content").send();
     assert_eq!(post().await.unwrap().status(), 201);
     assert_eq!(registry.blob("app", &digest), None);
     registry.clear_rules();
@@ -142,7 +131,7 @@ async fn a_session_is_lost() {
     let (registry, _) = with_a_blob().await;
     let lost = Rule::on(Endpoint::Session, Action::LoseSession);
     registry.add(lost.when(|request| request.header("content-range") == Some("4-7")));
-    let http = reqwest::Client::new();
+    let http = http();
     let url = format!("http://{}/v2/app/blobs/uploads/", registry.host());
     let opened = http.post(&url).send().await.unwrap();
     let location = opened.headers()["location"].to_str().unwrap();
@@ -162,6 +151,6 @@ async fn an_answer_comes_late() {
     let delay = Duration::from_millis(20);
     registry.add(Rule::on(Endpoint::Blob, Action::Delay(delay)));
     let began = Instant::now();
-    assert_eq!(reqwest::get(&url).await.unwrap().status(), 200);
+    assert_eq!(http().get(&url).send().await.unwrap().status(), 200);
     assert!(began.elapsed() >= delay);
 }

@@ -3,3 +3,11 @@
 mod faults;
 mod protocol;
 mod service;
+
+use crate::support::install_tls_provider;
+
+/// A client that does what it is told and nothing else.
+fn http() -> reqwest::Client {
+    install_tls_provider();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}

@@ -1,19 +1,14 @@
 //! The protocol beyond what the client of this project uses today, request by request.
 
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use transship::oci::Digest;
 
-use crate::support::install_tls_provider;
+use super::http;
 use crate::support::registry::Registry;
 
 const SHA512_OF_NOTHING: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
                                  47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
-
-fn http() -> Client {
-    install_tls_provider();
-    Client::new()
-}
 
 fn url(registry: &Registry, rest: &str) -> String {
     format!("http://{}/v2/{rest}", registry.host())

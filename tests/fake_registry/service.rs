@@ -39,7 +39,7 @@ async fn round_trip(registry: &Registry, access: &Access) {
 async fn an_image_goes_in_and_out() {
     let registry = Registry::start().await;
     round_trip(&registry, &plain()).await;
-    assert_eq!(registry.count(Method::PUT, Endpoint::Manifest), 1);
+    assert_eq!(registry.count(&Method::PUT, Endpoint::Manifest), 1);
     let gets = registry.requests();
     let get = gets
         .iter()
@@ -59,14 +59,14 @@ async fn a_password_is_asked_for() {
 async fn a_token_is_asked_for_and_expires() {
     let registry = Registry::builder().token("user", "secret").start().await;
     round_trip(&registry, &plain_with("user", "secret")).await;
-    let tokens = registry.count(Method::GET, Endpoint::Token);
+    let tokens = registry.count(&Method::GET, Endpoint::Token);
     assert!(tokens > 0);
     let client = client(registry.host(), &plain_with("user", "secret"));
     let app = repository("app");
     push_blob(&client, &app, b"before").await.unwrap();
     registry.expire_tokens();
     push_blob(&client, &app, b"after").await.unwrap();
-    assert!(registry.count(Method::GET, Endpoint::Token) > tokens + 1);
+    assert!(registry.count(&Method::GET, Endpoint::Token) > tokens + 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Who may do what: Basic and token authentication, with the token service.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use axum::body::Body;
 use axum::http::{Method, Response};
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::answer::{error, json};
 use super::log::Recorded;
-use super::route::{Endpoint, Route};
+use super::route::{Endpoint, Route, action};
 
 /// What the registry asks of its clients.
 #[derive(Clone, Default)]
@@ -58,7 +59,7 @@ impl Tokens {
             Guard::Token(_) => {
                 let token = given.and_then(|value| value.strip_prefix("Bearer "));
                 let scopes = token.and_then(|token| self.issued.get(token));
-                let action = route.action(&request.method);
+                let action = action(&request.method);
                 if scopes.is_some_and(|scopes| {
                     route.endpoint == Endpoint::Ping || allows(scopes, route.repository, action)
                 }) {
@@ -72,7 +73,7 @@ impl Tokens {
                     } else {
                         action
                     };
-                    challenge.push_str(&format!(",scope=\"repository:{repository}:{actions}\""));
+                    write!(challenge, ",scope=\"repository:{repository}:{actions}\"").unwrap();
                 }
                 if scopes.is_some() {
                     challenge.push_str(",error=\"insufficient_scope\"");

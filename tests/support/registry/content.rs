@@ -50,7 +50,7 @@ pub(super) fn blob(storage: &mut Storage, route: &Route<'_>, request: &Recorded)
     else {
         return answer(200, &headers, content);
     };
-    let Some((first, last)) = range else {
+    let Range::Part(first, last) = range else {
         return answer(416, &[("content-range", &format!("bytes */{total}"))], "");
     };
     let mut response = answer(206, &headers, content.slice(first..=last));
@@ -61,20 +61,31 @@ pub(super) fn blob(storage: &mut Storage, route: &Route<'_>, request: &Recorded)
     response
 }
 
-/// [`None`] if the header is to be ignored, `Some(None)` if the range cannot be satisfied.
-fn parse_range(text: &str, total: usize) -> Option<Option<(usize, usize)>> {
+/// What a `Range` header asks for.
+enum Range {
+    /// First and last byte.
+    Part(usize, usize),
+    Unsatisfiable,
+}
+
+/// [`None`] if the header is to be ignored.
+fn parse_range(text: &str, total: usize) -> Option<Range> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    if first.is_empty() {
+    let (first, last) = if first.is_empty() {
         let count: usize = last.parse().ok()?;
-        let satisfiable = count > 0 && total > 0;
-        return Some(satisfiable.then(|| (total.saturating_sub(count), total - 1)));
-    }
-    let first: usize = first.parse().ok()?;
-    let last = match last {
-        "" => usize::MAX,
-        last => last.parse().ok().filter(|last| *last >= first)?,
+        (total.saturating_sub(count), usize::MAX)
+    } else {
+        let first: usize = first.parse().ok()?;
+        let last = match last {
+            "" => usize::MAX,
+            last => last.parse().ok().filter(|last| *last >= first)?,
+        };
+        (first, last)
     };
-    Some((first < total).then(|| (first, last.min(total - 1))))
+    if first < total {
+        return Some(Range::Part(first, last.min(total - 1)));
+    }
+    Some(Range::Unsatisfiable)
 }
 
 pub(super) fn manifest(

@@ -24,7 +24,7 @@
 //! registry.manifest("team/app", "v1");                           // Option<StoredManifest>
 //! registry.blob("team/app", &digest);                            // Option<Bytes>
 //! registry.requests();                                           // every request, in order
-//! registry.count(Method::PUT, Endpoint::Session);
+//! registry.count(&Method::PUT, Endpoint::Session);
 //! registry.open_sessions("team/app");
 //! registry.duplicate_uploads();                                  // blobs that were sent twice
 //! registry.assert_never_incomplete();                            // no tag pointed at a torso
@@ -277,11 +277,11 @@ impl Registry {
     }
 
     /// How many requests an endpoint got with a method.
-    pub(crate) fn count(&self, method: Method, endpoint: Endpoint) -> usize {
+    pub(crate) fn count(&self, method: &Method, endpoint: Endpoint) -> usize {
         let state = self.state();
         let requests = state.requests.iter();
         requests
-            .filter(|request| request.method == method && request.endpoint == endpoint)
+            .filter(|request| request.method == *method && request.endpoint == endpoint)
             .count()
     }
 

@@ -72,13 +72,13 @@ impl<'a> Route<'a> {
         }
         of(Endpoint::Unknown, "", "")
     }
+}
 
-    /// What a token must allow for this request.
-    pub(super) fn action(&self, method: &Method) -> &'static str {
-        match *method {
-            Method::GET | Method::HEAD => "pull",
-            Method::DELETE => "delete",
-            _ => "push",
-        }
+/// What a token must allow for a request with this method.
+pub(super) fn action(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD => "pull",
+        Method::DELETE => "delete",
+        _ => "push",
     }
 }

@@ -54,13 +54,10 @@ pub(super) async fn serve(
             _ => {}
         }
     }
-    let body = match receive(body, limit, &mut recorded.body_bytes).await {
-        Some(body) => body,
-        None => {
-            scissors.cut();
-            shared.state.lock().unwrap().requests.push(recorded);
-            return answer(500, &[], "");
-        }
+    let Some(body) = receive(body, limit, &mut recorded.body_bytes).await else {
+        scissors.cut();
+        shared.state.lock().unwrap().requests.push(recorded);
+        return answer(500, &[], "");
     };
     let response = shared.handle(&recorded, body, &actions);
     finish(&shared, response, recorded, &actions, scissors).await

@@ -112,21 +112,20 @@ impl Repository {
             if manifest.pointer("/subject/digest").and_then(Value::as_str) != Some(subject) {
                 continue;
             }
-            let mut descriptor = serde_json::json!({
-                "mediaType": stored.media_type,
-                "digest": digest,
-                "size": stored.bytes.len(),
-            });
+            let mut descriptor = serde_json::Map::new();
+            descriptor.insert("mediaType".to_owned(), stored.media_type.clone().into());
+            descriptor.insert("digest".to_owned(), digest.as_str().into());
+            descriptor.insert("size".to_owned(), stored.bytes.len().into());
             let artifact_type = manifest
                 .get("artifactType")
                 .or_else(|| manifest.pointer("/config/mediaType"));
             if let Some(artifact_type) = artifact_type {
-                descriptor["artifactType"] = artifact_type.clone();
+                descriptor.insert("artifactType".to_owned(), artifact_type.clone());
             }
             if let Some(annotations) = manifest.get("annotations") {
-                descriptor["annotations"] = annotations.clone();
+                descriptor.insert("annotations".to_owned(), annotations.clone());
             }
-            descriptors.push(descriptor);
+            descriptors.push(descriptor.into());
         }
         descriptors
     }
@@ -150,9 +149,10 @@ impl Repository {
         }
         let Some((_, stored)) = self.resolve(digest) else {
             // An index may list blobs.
-            return match self.has_blob(digest) {
-                true => Ok(()),
-                false => Err(digest.to_owned()),
+            return if self.has_blob(digest) {
+                Ok(())
+            } else {
+                Err(digest.to_owned())
             };
         };
         let manifest = serde_json::from_slice(&stored.bytes).unwrap_or_default();
