@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use transship::oci::Digest;
 
 use super::http;
-use crate::support::registry::{Action, Endpoint, Registry, Rule};
+use crate::support::registry::{Action, Endpoint, Registry, Rule, random_faults};
 
 const LAYER: &[u8] = b"0123456789";
 
@@ -153,4 +153,32 @@ async fn an_answer_comes_late() {
     let began = Instant::now();
     assert_eq!(http().get(&url).send().await.unwrap().status(), 200);
     assert!(began.elapsed() >= delay);
+}
+
+/// The statuses of the same requests under the faults of a seed; 0 for a broken connection.
+async fn statuses_under(http: &reqwest::Client, seed: u64) -> Vec<u16> {
+    let (registry, url) = with_a_blob().await;
+    for rule in random_faults(seed) {
+        registry.add(rule);
+    }
+    let mut statuses = Vec::new();
+    // More than all rules of a schedule together last.
+    for _ in 0..24 {
+        let answer = http.get(&url).send().await;
+        statuses.push(answer.map_or(0, |answer| answer.status().as_u16()));
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn a_seed_always_means_the_same_faults_and_they_end() {
+    let http = http();
+    let mut some_fault = false;
+    for seed in 0..20 {
+        let statuses = statuses_under(&http, seed).await;
+        assert_eq!(statuses, statuses_under(&http, seed).await, "seed {seed}");
+        assert_eq!(statuses.last(), Some(&200), "seed {seed}");
+        some_fault |= statuses.iter().any(|status| *status != 200);
+    }
+    assert!(some_fault);
 }

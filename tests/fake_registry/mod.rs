@@ -6,8 +6,12 @@ mod service;
 
 use crate::support::install_tls_provider;
 
-/// A client that does what it is told and nothing else.
+/// A client that does what it is told and nothing else, each time over a new connection.
 fn http() -> reqwest::Client {
     install_tls_provider();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap()
 }

@@ -16,6 +16,7 @@
 //! registry.add(Rule::on(Endpoint::Blob, Action::status(503)).method(Method::GET).times(2));
 //! registry.add(Rule::on(Endpoint::Session, Action::CutRequest(5)).after(1).times(1));
 //! registry.add(Rule::on(Endpoint::Blob, Action::SetHeader("location", other)).when(|request| ..));
+//! random_faults(seed).into_iter().for_each(|rule| registry.add(rule));
 //! registry.clear_rules();
 //! registry.lose_blob("team/app", &digest);                       // garbage collection
 //! registry.expire_tokens();
@@ -41,6 +42,7 @@ mod fault;
 mod listener;
 mod log;
 mod route;
+mod schedule;
 mod serve;
 mod storage;
 mod uploads;
@@ -63,6 +65,7 @@ pub(crate) use self::fault::{Action, Rule};
 use self::listener::{Connections, Scissors};
 pub(crate) use self::log::Recorded;
 pub(crate) use self::route::Endpoint;
+pub(crate) use self::schedule::random_faults;
 use self::storage::Storage;
 pub(crate) use self::storage::StoredManifest;
 use super::install_tls_provider;
