@@ -12,6 +12,7 @@ mod cli;
 mod copy;
 mod definitions;
 mod documents;
+mod fake_registry;
 mod registry;
 mod support;
 mod worker;

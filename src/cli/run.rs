@@ -122,6 +122,7 @@ impl RunArguments {
             },
             referrers: !self.selection.no_referrers,
             parallel_images: usize::from(self.parallel),
+            ..copy::Options::default()
         }
     }
 

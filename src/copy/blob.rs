@@ -25,8 +25,6 @@ use crate::transport::{
 const PARALLEL_BLOBS: usize = 32;
 /// How often one blob is tried, after all that its client repeats by itself.
 const ATTEMPTS: u32 = 4;
-/// The wait before the second try; it doubles from there.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Repositories of one destination registry that hold a blob. The lock is held while the blob is
 /// brought to one more.
@@ -39,6 +37,8 @@ pub(super) struct BlobTransfers {
     permits: Semaphore,
     counters: Arc<Counters>,
     observer: Arc<dyn Observer>,
+    /// Before the second try; it doubles from there.
+    pub(super) first_wait: Duration,
 }
 
 /// How far what was learnt before is believed.
@@ -66,12 +66,17 @@ impl FailedAttempt {
 }
 
 impl BlobTransfers {
-    pub(super) fn new(counters: Arc<Counters>, observer: Arc<dyn Observer>) -> Self {
+    pub(super) fn new(
+        counters: Arc<Counters>,
+        observer: Arc<dyn Observer>,
+        first_wait: Duration,
+    ) -> Self {
         Self {
             holders: Mutex::default(),
             permits: Semaphore::new(PARALLEL_BLOBS),
             counters,
             observer,
+            first_wait,
         }
     }
 
@@ -118,7 +123,7 @@ impl BlobTransfers {
         blob: &Descriptor,
         mount_from: Option<&Repository>,
     ) -> Result<BlobOutcome, Failure> {
-        let mut wait = FIRST_WAIT;
+        let mut wait = self.first_wait;
         let mut attempt = 1;
         let name = destination.place.name();
         loop {

@@ -50,7 +50,7 @@ pub async fn copy_images(
     let engine = Engine {
         options,
         places: Places::of(copies),
-        blobs: BlobTransfers::new(counters, Arc::clone(&observer)),
+        blobs: BlobTransfers::new(counters, Arc::clone(&observer), options.first_wait),
         observer,
         roots: Mutex::default(),
     };

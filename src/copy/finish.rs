@@ -2,7 +2,6 @@
 //! success is never only what a registry answered to a write.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 
@@ -19,8 +18,6 @@ const LISTED_FROM: usize = 3;
 const PARALLEL_CHECKS: usize = 16;
 /// How often a tag is looked for that was written and is not there.
 const CHECKS: u32 = 4;
-/// The wait before the second look; it doubles from there.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 impl Engine<'_> {
     /// Finishes all places and reads back what was written.
@@ -107,7 +104,7 @@ impl Engine<'_> {
     }
 
     async fn is_visible(&self, goal: &Goal<'_>, digest: &Digest) -> Result<bool, Failure> {
-        let mut wait = FIRST_WAIT;
+        let mut wait = self.options.first_wait;
         for check in 1..=CHECKS {
             let holds = goal
                 .holds(digest)

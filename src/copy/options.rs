@@ -1,5 +1,7 @@
 //! What is copied of an image, and how wide.
 
+use std::time::Duration;
+
 use super::Selection;
 
 /// How images are copied.
@@ -11,6 +13,8 @@ pub struct Options {
     pub referrers: bool,
     /// Images that are copied at once.
     pub parallel_images: usize,
+    /// The wait before something is tried again that its client has given up; it doubles from there.
+    pub first_wait: Duration,
 }
 
 impl Default for Options {
@@ -19,6 +23,7 @@ impl Default for Options {
             platforms: Selection::All,
             referrers: true,
             parallel_images: 16,
+            first_wait: Duration::from_millis(100),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Writes one image to one destination: blobs, then manifests children first, the tag last.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::TryStreamExt as _;
 
@@ -17,9 +16,6 @@ use crate::transport::{Error, Existing, Source};
 const PARALLEL_MANIFESTS: usize = 8;
 /// How often an image is written anew because its destination has lost a part of it.
 const REPAIRS: u32 = 4;
-/// The wait before the first repair; it doubles from there. Registries that are not consistent at
-/// once need it.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// One destination being written to.
 pub(super) struct Writer<'a> {
@@ -64,7 +60,8 @@ impl Writer<'_> {
         trust: Trust,
     ) -> Result<(), Failure> {
         let mut trust = trust;
-        let mut wait = FIRST_WAIT;
+        // Registries that are not consistent at once need it.
+        let mut wait = self.blobs.first_wait;
         for _ in 0..REPAIRS {
             match self.write_once(closure, tag, trust).await {
                 Ok(()) => return Ok(()),

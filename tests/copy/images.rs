@@ -309,11 +309,7 @@ async fn content_that_is_not_what_its_digest_says_never_gets_a_tag_and_does_not_
         panic!("one failure: {report:?}")
     };
     assert_eq!(failure.reason, Reason::RegistryError);
-    assert!(
-        failure.message.contains("hashes to"),
-        "{}",
-        failure.message
-    );
+    assert!(failure.message.contains("hashes to"), "{}", failure.message);
     assert_eq!(read(&registries.destination(), "m/bad", "v1").await, None);
     assert_eq!(
         read(&registries.destination(), "m/good", "v1")

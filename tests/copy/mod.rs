@@ -1,3 +1,6 @@
-//! The copy engine between real registries.
+//! The copy engine against real registries, and against one that counts and misbehaves.
 
+mod fault_storm;
 mod images;
+mod requests;
+mod scene;

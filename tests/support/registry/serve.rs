@@ -1,0 +1,208 @@
+//! One request from its arrival to its answer: rules, authentication, endpoint, record.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, Response};
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, stream};
+
+use super::answer::{answer, error};
+use super::fault::Action;
+use super::listener::Scissors;
+use super::log::Recorded;
+use super::route::{Endpoint, Route};
+use super::{Shared, content, uploads};
+
+/// More than any test sends in one request.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// How much of a response is handed to the connection at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Answers one request.
+pub(super) async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    request: Request,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    let mut recorded = Recorded {
+        endpoint: Route::parse(&path).endpoint,
+        method: head.method,
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers,
+        body_bytes: 0,
+        status: 0,
+        sent: Arc::new(AtomicU64::new(0)),
+        path,
+    };
+    let actions: Vec<_> = {
+        let mut state = shared.state.lock().unwrap();
+        let rules = state.rules.iter_mut();
+        rules.filter_map(|rule| rule.matches(&recorded)).collect()
+    };
+    let mut limit = None;
+    for action in &actions {
+        match action {
+            Action::Delay(time) => tokio::time::sleep(*time).await,
+            Action::CutRequest(bytes) => limit = Some(*bytes),
+            _ => {}
+        }
+    }
+    let Some(body) = receive(body, limit, &mut recorded.body_bytes).await else {
+        scissors.cut();
+        shared.state.lock().unwrap().requests.push(recorded);
+        return answer(500, &[], "");
+    };
+    let response = shared.handle(&recorded, body, &actions);
+    finish(&shared, response, recorded, &actions, scissors).await
+}
+
+/// The body of a request, unless it breaks off, is too large or is to be cut off at `limit`.
+async fn receive(body: Body, limit: Option<usize>, arrived: &mut u64) -> Option<Bytes> {
+    let mut body = body.into_data_stream();
+    let mut content = BytesMut::new();
+    while limit.is_none_or(|limit| content.len() < limit) {
+        let Some(piece) = body.next().await else {
+            break;
+        };
+        content.extend_from_slice(&piece.ok()?);
+        *arrived = content.len() as u64;
+        if content.len() > MAX_BODY_BYTES {
+            return None;
+        }
+    }
+    limit.is_none().then(|| content.freeze())
+}
+
+impl Shared {
+    /// What the registry does, with the rules that act before it.
+    fn handle(&self, request: &Recorded, body: Bytes, actions: &[Action]) -> Response<Body> {
+        let route = Route::parse(&request.path);
+        let mut state = self.state.lock().unwrap();
+        let state = &mut *state;
+        let mut request = request.clone();
+        for action in actions {
+            match action {
+                Action::Answer {
+                    status,
+                    headers,
+                    body,
+                } => {
+                    let headers: Vec<_> = headers
+                        .iter()
+                        .map(|(name, value)| (*name, &**value))
+                        .collect();
+                    return answer(*status, &headers, body.clone());
+                }
+                Action::IgnoreRange => {
+                    request.headers.remove("range");
+                }
+                Action::LoseSession => {
+                    let repository = state.storage.repository(route.repository);
+                    repository.sessions.remove(route.item);
+                }
+                _ => {}
+            }
+        }
+        let tokens = &state.tokens;
+        if let Some(refusal) = tokens.refuse(&self.guard, &self.realm, &route, &request) {
+            return refusal;
+        }
+        let storage = &mut state.storage;
+        let response = match route.endpoint {
+            Endpoint::Ping => answer(200, &[], ""),
+            Endpoint::Token => return state.tokens.issue(&self.guard, &request),
+            Endpoint::Blob => content::blob(storage, &route, &request),
+            Endpoint::Uploads => uploads::start(storage, &route, &request, body, |from| {
+                tokens.may_pull(&self.guard, from, &request)
+            }),
+            Endpoint::Session => uploads::session(storage, &route, &request, &body),
+            Endpoint::Manifest => {
+                content::manifest(storage, &route, &request, body, self.permissive)
+            }
+            Endpoint::Tags => content::tags(storage, &route, &request),
+            Endpoint::Referrers => content::referrers(storage, &route, &request),
+            Endpoint::Unknown => error(404, "NOT_FOUND"),
+        };
+        let forgets = actions
+            .iter()
+            .any(|action| matches!(action, Action::Forget));
+        let digest = request
+            .query_value("digest")
+            .and_then(|text| text.parse().ok());
+        if let (true, Some(digest)) = (forgets, digest) {
+            storage.repository(route.repository).blobs.remove(&digest);
+            storage.check(route.repository);
+        }
+        response
+    }
+}
+
+/// Records the request and does to its answer what rules say.
+async fn finish(
+    shared: &Shared,
+    response: Response<Body>,
+    mut recorded: Recorded,
+    actions: &[Action],
+    scissors: Scissors,
+) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let mut body = Vec::from(body);
+    let mut cut = None;
+    for action in actions {
+        match action {
+            Action::SetHeader(name, value) => {
+                let name = HeaderName::from_static(name);
+                head.headers.insert(name, value.parse().unwrap());
+            }
+            Action::RemoveHeader(name) => {
+                head.headers.remove(*name);
+            }
+            Action::FlipBit(at) => {
+                if let Some(byte) = body.get_mut(*at) {
+                    *byte ^= 1;
+                }
+            }
+            Action::CutResponse(bytes) => cut = Some(*bytes),
+            Action::LoseAnswer => scissors.cut(),
+            _ => {}
+        }
+    }
+    recorded.status = head.status.as_u16();
+    let sent = recorded.sent.clone();
+    shared.state.lock().unwrap().requests.push(recorded);
+    if body.is_empty() && cut.is_none() {
+        return Response::from_parts(head, Body::empty());
+    }
+    if !head.headers.contains_key("content-length") {
+        head.headers.insert("content-length", body.len().into());
+    }
+    let body = Bytes::from(body);
+    let whole = body.slice(..cut.unwrap_or(body.len()).min(body.len()));
+    let pieces: Vec<_> = (0..whole.len())
+        .step_by(PIECE_BYTES)
+        .map(|at| whole.slice(at..whole.len().min(at + PIECE_BYTES)))
+        .collect();
+    let pieces = stream::iter(pieces).map(move |piece| {
+        sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        Ok::<_, io::Error>(piece)
+    });
+    if cut.is_none() {
+        return Response::from_parts(head, Body::from_stream(pieces));
+    }
+    let end = stream::once(async move {
+        // What came before is flushed only when there is nothing to add for now.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        scissors.cut();
+        Err::<Bytes, _>(io::ErrorKind::ConnectionReset.into())
+    });
+    Response::from_parts(head, Body::from_stream(pieces.chain(end)))
+}
