@@ -24,6 +24,7 @@ demo: ## show the main job: a real cluster mirrors a real image
 .PHONY: test
 test: ## run every test: check, then e2e; takes down what it started
 	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory fault-storm SCHEDULES=2000
 	$(MAKE) --no-print-directory e2e
 
 .PHONY: check
@@ -43,6 +44,14 @@ e2e: ## run the end-to-end tests on a real cluster (ARGS="copying" for some of t
 .PHONY: fuzz
 fuzz: ## fuzz for four hours, or SECONDS_OF_FUZZING=60 (ARGS="manifest challenge" for some targets)
 	@fuzz/run $(SECONDS_OF_FUZZING) $(ARGS)
+
+# Schedules of random faults that fault-storm plays, and the seed that it begins with.
+SCHEDULES ?= 100000
+SEED ?= 0
+
+.PHONY: fault-storm
+fault-storm: ## copy under 100,000 schedules of random faults (SCHEDULES=1 SEED=7 plays one again)
+	@TRANSSHIP_FAULT_SCHEDULES=$(SCHEDULES) TRANSSHIP_FAULT_SEED=$(SEED) cargo test --locked --test integration fault_storm
 
 .PHONY: cluster
 cluster: ## start the local cluster and its registries (NODES=2 for a second node)

@@ -34,7 +34,7 @@ pub(crate) enum Action {
     IgnoreRange,
     /// Forget the upload session before looking at the request.
     LoseSession,
-    /// Acknowledge the upload of a blob and forget the blob.
+    /// Acknowledge the upload of a blob, or of a manifest under a tag, and forget the blob or the tag.
     Forget,
 }
 

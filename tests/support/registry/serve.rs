@@ -140,6 +140,12 @@ impl Shared {
             storage.repository(route.repository).blobs.remove(&digest);
             storage.check(route.repository);
         }
+        if forgets
+            && request.method == axum::http::Method::PUT
+            && route.endpoint == Endpoint::Manifest
+        {
+            storage.repository(route.repository).tags.remove(route.item);
+        }
         response
     }
 }
