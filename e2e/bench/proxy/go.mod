@@ -1,0 +1,3 @@
+module transship.dev/bench/proxy
+
+go 1.26
