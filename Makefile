@@ -45,6 +45,20 @@ e2e: ## run the end-to-end tests on a real cluster (ARGS="copying" for some of t
 fuzz: ## fuzz for four hours, or SECONDS_OF_FUZZING=60 (ARGS="manifest challenge" for some targets)
 	@fuzz/run $(SECONDS_OF_FUZZING) $(ARGS)
 
+# What is measured beside Transship; each version is built once.
+CRANE := v0.22.1
+REGCTL := v0.11.7
+BENCH_TOOLS := $(CACHE)/bench/crane-$(CRANE)-regctl-$(REGCTL)
+
+.PHONY: bench
+bench: packages ## measure Transship beside its peers (ARGS="--workload tags --round-trip 40 --runs 1")
+	@mkdir -p $(BENCH_TOOLS)
+	test -x $(BENCH_TOOLS)/crane || GOBIN=$(BENCH_TOOLS) go install github.com/google/go-containerregistry/cmd/crane@$(CRANE)
+	test -x $(BENCH_TOOLS)/regctl || GOBIN=$(BENCH_TOOLS) go install github.com/regclient/regclient/cmd/regctl@$(REGCTL)
+	(cd e2e/bench/proxy && go build -o $(BENCH_TOOLS)/proxy .)
+	cargo build --locked --release
+	e2e/bench/run --tools-directory $(BENCH_TOOLS) $(ARGS)
+
 # Schedules of random faults that fault-storm plays, and the seed that it begins with.
 SCHEDULES ?= 100000
 SEED ?= 0

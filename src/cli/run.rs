@@ -30,7 +30,7 @@ pub(super) struct RunArguments {
     #[arg(
         long,
         value_name = "NUMBER",
-        default_value_t = 16,
+        default_value_t = 48,
         value_parser = clap::value_parser!(u16).range(1..=256)
     )]
     parallel: u16,

@@ -34,11 +34,23 @@ pub(super) struct Closure {
     /// By how many levels of other manifests they need: those of the first level need blobs only,
     /// the last level is the image itself.
     levels: Vec<Vec<Node>>,
+    /// Whether an index names images that are not meant to be copied.
+    is_sparse: bool,
 }
 
 impl Closure {
     /// Reads all manifests below `root`, level by level.
     pub(super) async fn read(
+        source: &Arc<dyn Source>,
+        root: Manifest,
+        platforms: &Selection,
+    ) -> Result<Self, Failure> {
+        let mut closure = Self::read_selected(source, root, platforms).await?;
+        closure.is_sparse = matches!(platforms, Selection::Sparse(_));
+        Ok(closure)
+    }
+
+    async fn read_selected(
         source: &Arc<dyn Source>,
         root: Manifest,
         platforms: &Selection,
@@ -97,7 +109,15 @@ impl Closure {
                 level.push(node);
             }
         }
-        Ok(Self { levels })
+        Ok(Self {
+            levels,
+            is_sparse: false,
+        })
+    }
+
+    /// Whether an index names images that are left out on purpose.
+    pub(super) const fn is_sparse(&self) -> bool {
+        self.is_sparse
     }
 
     /// The manifests that need no manifest of a later level; the image itself is the last.

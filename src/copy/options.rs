@@ -22,7 +22,7 @@ impl Default for Options {
         Self {
             platforms: Selection::All,
             referrers: true,
-            parallel_images: 16,
+            parallel_images: 48,
             first_wait: Duration::from_millis(100),
         }
     }

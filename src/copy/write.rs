@@ -9,6 +9,7 @@ use super::closure::{Closure, Node};
 use super::place::DestinationState;
 use super::{Failure, Side};
 use crate::oci::{Digest, Manifest, Tag};
+use crate::reason::Reason;
 use crate::registry::ManifestReference;
 use crate::transport::{Error, Existing, Source};
 
@@ -76,6 +77,13 @@ impl Writer<'_> {
         }
         match self.write_once(closure, tag, trust).await {
             Ok(()) => Ok(()),
+            Err(WriteError::ContentMissing(_)) if closure.is_sparse() => Err(Failure {
+                reason: Reason::DestinationUnsupported,
+                message: format!(
+                    "{} takes no index without all of its images: let the index be rewritten for the platforms, or copy all of them",
+                    self.destination.place.name()
+                ),
+            }),
             Err(WriteError::Failed(failure) | WriteError::ContentMissing(failure)) => Err(failure),
         }
     }

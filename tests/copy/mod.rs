@@ -2,5 +2,7 @@
 
 mod fault_storm;
 mod images;
+mod platforms;
+mod referrers;
 mod requests;
 mod scene;

@@ -85,6 +85,15 @@ impl Scene {
     }
 
     pub(super) async fn copy(&self, wishes: &[Wish]) -> (Vec<ImageOutcome>, Counts) {
+        self.copy_with(wishes, Options::default()).await
+    }
+
+    /// Copies as `options` say, but without losing time.
+    pub(super) async fn copy_with(
+        &self,
+        wishes: &[Wish],
+        options: Options,
+    ) -> (Vec<ImageOutcome>, Counts) {
         let place = |client: &Client, registry: &Registry, repository: &str| {
             Arc::new(RegistryRepository::new(
                 client.clone(),
@@ -106,7 +115,7 @@ impl Scene {
         let counters = Arc::new(Counters::default());
         let options = Options {
             first_wait: Duration::from_millis(1),
-            ..Options::default()
+            ..options
         };
         let outcomes = copy_images(&copies, &options, counters.clone(), Arc::new(Unobserved)).await;
         (outcomes, counters.now())

@@ -102,6 +102,9 @@ class Registries:
         for registry in (self.source, self.destination):
             shutil.rmtree(registry.directory, ignore_errors=True)
             registry.start()
+            if self.milliseconds == 0:
+                self.hosts.append(f"127.0.0.1:{registry.port}")
+                continue
             port = free_port()
             self.proxies.append(subprocess.Popen(
                 [self.proxy, f"127.0.0.1:{port}", f"127.0.0.1:{registry.port}", f"{self.milliseconds / 2}ms"]))

@@ -52,7 +52,8 @@ class Tool:
             seconds = time.monotonic() - begin
             if status != 0:
                 raise SystemExit(f"{self.name} failed: {command}\n{open(f'{scratch}/errors').read()[-2000:]}")
-        return {"seconds": seconds, "resident_mib": usage.ru_maxrss / 1024}
+        return {"seconds": seconds, "resident_mib": usage.ru_maxrss / 1024,
+                "cpu_seconds": usage.ru_utime + usage.ru_stime}
 
 
 class Transship(Tool):

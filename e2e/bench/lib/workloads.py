@@ -21,7 +21,8 @@ def descriptor(media_type, content, **more):
 
 def layer(seed, size):
     """Bytes that cannot be compressed, the same in every run."""
-    return random.Random(seed).randbytes(size)
+    source = random.Random(seed)
+    return b"".join(source.randbytes(min(8 * MIB, size - at)) for at in range(0, size, 8 * MIB))
 
 
 class Workload:

@@ -1,0 +1,165 @@
+//! Signatures and other referrers come along, whichever way the two registries keep them.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use transship::copy::Options;
+use transship::oci::Digest;
+
+use super::scene::{Scene, wish};
+use crate::support::registry::{Action, Endpoint, Rule};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// An artifact that refers to `subject`; its digest and its document.
+fn seed_referrer(scene: &Scene, subject: &Digest, content: &[u8]) -> (Digest, Value) {
+    let descriptor = |media_type: &str, content: &[u8]| {
+        let digest = scene.source.seed_blob("app", content);
+        json!({"mediaType": media_type, "digest": digest, "size": content.len()})
+    };
+    let size = scene
+        .source
+        .manifest("app", subject.as_str())
+        .unwrap()
+        .bytes
+        .len();
+    let document = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": "application/vnd.example.signature",
+        "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+        "layers": [descriptor("application/octet-stream", content)],
+        "subject": {"mediaType": MANIFEST, "digest": subject, "size": size},
+    });
+    let digest = scene.source.seed_manifest("app", None, &document);
+    (digest, document)
+}
+
+fn fallback_tag(subject: &Digest) -> String {
+    subject.as_str().replace(':', "-")
+}
+
+/// A registry from before the referrers API.
+fn without_referrers_api() -> [Rule; 2] {
+    [
+        Rule::on(Endpoint::Referrers, Action::status(404)),
+        Rule::on(Endpoint::Manifest, Action::RemoveHeader("oci-subject")),
+    ]
+}
+
+#[tokio::test]
+async fn case_57_referrers_come_along_and_what_refers_to_them_too() {
+    let scene = Scene::start().await;
+    let image = scene.source.seed_image("app", Some("v1"), &[b"layer"]);
+    let (signature, _) = seed_referrer(&scene, &image, b"a signature");
+    let (countersignature, _) = seed_referrer(&scene, &signature, b"a signature of the signature");
+    let (outcomes, _) = scene.copy(&[wish("app", "m/app", "v1")]).await;
+
+    assert!(outcomes.iter().flatten().all(Result::is_ok), "{outcomes:?}");
+    for referrer in [&signature, &countersignature] {
+        assert_eq!(
+            scene.destination.manifest("m/app", referrer.as_str()),
+            scene.source.manifest("app", referrer.as_str())
+        );
+    }
+    scene.destination.assert_never_incomplete();
+}
+
+#[tokio::test]
+async fn referrers_stay_behind_when_they_are_not_wanted() {
+    let scene = Scene::start().await;
+    let image = scene.source.seed_image("app", Some("v1"), &[b"layer"]);
+    let (signature, _) = seed_referrer(&scene, &image, b"a signature");
+    let options = Options {
+        referrers: false,
+        ..Options::default()
+    };
+    scene
+        .copy_with(&[wish("app", "m/app", "v1")], options)
+        .await;
+
+    let there = scene.destination.manifest("m/app", signature.as_str());
+    assert_eq!(there, None);
+    let asked = scene.source.count(&Method::GET, Endpoint::Referrers);
+    assert_eq!(asked, 0);
+}
+
+#[tokio::test]
+async fn cases_53_and_55_registries_without_the_api_keep_referrers_under_a_tag() {
+    let scene = Scene::start().await;
+    for rule in without_referrers_api() {
+        scene.source.add(rule);
+    }
+    for rule in without_referrers_api() {
+        scene.destination.add(rule);
+    }
+    let image = scene.source.seed_image("app", Some("v1"), &[b"layer"]);
+    let mut entries = Vec::new();
+    for content in [&b"one"[..], b"two"] {
+        let (digest, document) = seed_referrer(&scene, &image, content);
+        entries.push(json!({
+            "mediaType": MANIFEST,
+            "digest": digest,
+            "size": document.to_string().len(),
+            "artifactType": "application/vnd.example.signature",
+        }));
+    }
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": entries,
+    });
+    let tag = fallback_tag(&image);
+    scene.source.seed_manifest("app", Some(&tag), &index);
+    let (outcomes, _) = scene.copy(&[wish("app", "m/app", "v1")]).await;
+
+    assert!(outcomes.iter().flatten().all(Result::is_ok), "{outcomes:?}");
+    let listed = scene.destination.manifest("m/app", &tag).unwrap();
+    let listed: Value = serde_json::from_slice(&listed.bytes).unwrap();
+    let digests = |index: &Value| -> Vec<String> {
+        let mut digests: Vec<_> = index
+            .pointer("/manifests")
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| {
+                entry
+                    .pointer("/digest")
+                    .unwrap()
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        digests.sort();
+        digests
+    };
+    assert_eq!(digests(&listed), digests(&index));
+    assert_eq!(
+        listed["manifests"][0]["artifactType"],
+        "application/vnd.example.signature"
+    );
+}
+
+#[tokio::test]
+async fn the_tags_of_cosign_are_copied_with_the_image() {
+    let scene = Scene::start().await;
+    let image = scene.source.seed_image("app", Some("v1"), &[b"layer"]);
+    let tag = format!("{}.sig", fallback_tag(&image));
+    scene.source.seed_image("app", Some(&tag), &[b"signature"]);
+    let (outcomes, _) = scene.copy(&[wish("app", "m/app", "v1")]).await;
+
+    assert!(outcomes.iter().flatten().all(Result::is_ok), "{outcomes:?}");
+    assert!(scene.destination.manifest("m/app", &tag).is_some());
+    assert_eq!(
+        scene.destination.manifest("m/app", &tag),
+        scene.source.manifest("app", &tag)
+    );
+    // The tags that do not exist were not asked for.
+    let asked = scene
+        .source
+        .requests()
+        .into_iter()
+        .filter(|request| request.path.contains(".att") || request.path.contains(".sbom"));
+    assert_eq!(asked.count(), 0);
+}
