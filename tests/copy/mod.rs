@@ -6,3 +6,4 @@ mod platforms;
 mod referrers;
 mod requests;
 mod scene;
+mod shapes;
