@@ -78,7 +78,10 @@ impl Engine<'_> {
         trust: Trust,
     ) -> Result<ImageOutcome, Failure> {
         let goals = self.goals(copy);
-        let (wanted, current) = self.look_up(copy, &goals, trust).await?;
+        // The tags tell which referrers there are. Asking now costs no time.
+        let (looked_up, ()) =
+            futures::join!(self.look_up(copy, &goals, trust), self.list_source(copy));
+        let (wanted, current) = looked_up?;
         let wanted = match wanted {
             Some(digest)
                 if !self.options.platforms.rewrites()
@@ -216,6 +219,13 @@ impl Engine<'_> {
         };
         let (wanted, found) = futures::join!(wanted, found);
         Ok((wanted?, found))
+    }
+
+    async fn list_source(&self, copy: &ImageCopy) {
+        if self.options.referrers {
+            let state = self.places.source(copy.source.as_ref());
+            state.tags(copy.source.as_ref()).await;
+        }
     }
 
     pub(super) fn goals<'a>(&self, copy: &'a ImageCopy) -> Vec<Goal<'a>> {
