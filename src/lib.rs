@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! oci, reason <- registry <- transport <- copy <- { worker, cli, controller }
+//!     oci <- convert <-----------------'
 //!                                      <- inspect <- cli
 //!                                              api <- { cli, controller }
 //! ```
 //!
 //! `oci` performs no I/O and knows neither HTTP nor Kubernetes. `registry` speaks the distribution
 //! protocol to one registry. `transport` puts registries, layouts, archives and the Docker daemon
-//! behind one interface. `copy` moves images between two of them, `inspect` looks at them without
+//! behind one interface. `convert` gives an image another form. `copy` moves images between two of them, `inspect` looks at them without
 //! moving any; neither knows anything of Kubernetes. `api` holds the custom resources. Only `api`,
 //! `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the
 //! `kube` crate.
@@ -19,6 +20,7 @@
 pub mod api;
 pub mod cli;
 pub mod controller;
+pub mod convert;
 pub mod copy;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

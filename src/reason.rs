@@ -46,6 +46,8 @@ pub enum Reason {
     TagImmutable,
     /// The destination cannot hold an image of this kind.
     DestinationUnsupported,
+    /// The image has something that the format asked for cannot express.
+    ConversionUnsupported,
     /// A file or archive cannot be read or written.
     StorageFailed,
     /// The worker did not finish: its pod failed or ran out of time.
@@ -86,6 +88,7 @@ impl Reason {
             | Self::SourceNotFound
             | Self::SourceInvalid
             | Self::DestinationUnsupported
+            | Self::ConversionUnsupported
             | Self::TagImmutable
             | Self::TlsUntrusted => Class::Stalled,
             Self::Succeeded

@@ -16,7 +16,8 @@ use crate::transport::{Destination, Source};
 /// Copy an image from one registry to another
 ///
 /// Every byte is as it was: all platforms, the same digest, with signatures, attestations and other
-/// referrers. What the destination has is not sent. The tag moves last, when everything else is in
+/// referrers, unless the form of the image is to change: see `transship convert`. What the
+/// destination has is not sent. The tag moves last, when everything else is in
 /// place. Prints what is now at the destination, with its digest.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
@@ -65,7 +66,7 @@ impl Arguments {
     }
 }
 
-async fn one_image(
+pub(super) async fn one_image(
     source: &str,
     destination: &str,
     sources: &Places,

@@ -2,6 +2,8 @@
 
 mod completion;
 mod controller;
+mod conversion;
+mod convert;
 mod copy;
 mod crds;
 mod credentials;
@@ -43,6 +45,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Copy(copy::Arguments),
+    Convert(convert::Arguments),
     Sync(sync::Arguments),
     Inspect(inspect::Arguments),
     ListTags(list_tags::Arguments),
@@ -91,6 +94,7 @@ impl CommandLine {
             Command::Crds(arguments) => arguments.run(),
             Command::Completion(arguments) => arguments.run(),
             Command::Copy(arguments) => arguments.run(&cancel).await,
+            Command::Convert(arguments) => arguments.run(&cancel).await,
             Command::Sync(arguments) => arguments.run(&cancel).await,
             Command::Inspect(arguments) => until(&cancel, arguments.run()).await,
             Command::ListTags(arguments) => until(&cancel, arguments.run()).await,

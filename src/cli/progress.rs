@@ -49,6 +49,7 @@ const fn arrival(outcome: BlobOutcome) -> Option<&'static str> {
     match outcome {
         BlobOutcome::Sent => Some("sent"),
         BlobOutcome::Mounted => Some("mounted"),
+        BlobOutcome::Converted => Some("converted"),
         BlobOutcome::Existing | BlobOutcome::Failed => None,
     }
 }
@@ -132,7 +133,7 @@ impl Bars {
             bar.finish_and_clear();
             self.screen.remove(bar);
         }
-        if outcome == BlobOutcome::Sent {
+        if matches!(outcome, BlobOutcome::Sent | BlobOutcome::Converted) {
             self.total.inc(transfer.size - transfer.done);
         } else {
             // It cost nothing, or is to be started again: it has no part in rate and time left.

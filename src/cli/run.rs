@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::conversion::ConversionArguments;
 use super::output;
 use super::progress;
 use crate::copy::{self, Copied, Counters, Failure, ImageCopy, ImageOutcome, Selection};
@@ -46,6 +48,9 @@ pub(super) struct RunArguments {
     /// Say nothing but errors on standard error
     #[arg(short, long)]
     quiet: bool,
+
+    #[command(flatten)]
+    conversion: ConversionArguments,
 }
 
 /// What is copied of each image.
@@ -109,6 +114,7 @@ struct Totals {
     blobs_mounted: u64,
     blobs_existing: u64,
     bytes_sent: u64,
+    bytes_recompressed: u64,
 }
 
 impl RunArguments {
@@ -120,10 +126,16 @@ impl RunArguments {
                 (false, IndexPolicy::Rewrite) => Selection::Rewrite(platforms),
                 (false, IndexPolicy::Sparse) => Selection::Sparse(platforms),
             },
+            conversion: self.conversion.conversion(),
             referrers: !self.selection.no_referrers,
             parallel_images: usize::from(self.parallel),
             ..copy::Options::default()
         }
+    }
+
+    /// Whether images change their form.
+    pub(super) fn converts(&self) -> bool {
+        !self.conversion.conversion().is_none()
     }
 
     /// Copies what `opening` gives, or says what would be copied.
@@ -132,6 +144,9 @@ impl RunArguments {
         opening: impl Future<Output = anyhow::Result<Vec<ImageCopy>>>,
         cancel: &CancellationToken,
     ) -> anyhow::Result<ExitCode> {
+        if self.dry_run && self.converts() {
+            bail!("what a conversion sends is not known before it is done: leave out --dry-run");
+        }
         let work = async {
             let copies = opening.await?;
             if self.dry_run {
@@ -169,6 +184,7 @@ impl RunArguments {
             blobs_mounted: counts.mounted,
             blobs_existing: counts.existing,
             bytes_sent: counts.bytes,
+            bytes_recompressed: counts.recompressed_bytes,
             ..totals
         })
     }

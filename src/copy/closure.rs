@@ -34,6 +34,7 @@ pub(super) struct Closure {
     /// By how many levels of other manifests they need: those of the first level need blobs only,
     /// the last level is the image itself.
     levels: Vec<Vec<Node>>,
+    root: Digest,
     /// Whether an index names images that are not meant to be copied.
     is_sparse: bool,
 }
@@ -111,8 +112,26 @@ impl Closure {
         }
         Ok(Self {
             levels,
+            root: root.clone(),
             is_sparse: false,
         })
+    }
+
+    /// The image of these manifests, all of them in hand.
+    pub(super) fn assemble(
+        manifests: impl IntoIterator<Item = Manifest>,
+        root: &Digest,
+    ) -> Result<Self, Failure> {
+        let nodes = manifests
+            .into_iter()
+            .map(|manifest| Ok((manifest.digest().clone(), node(manifest, &Selection::All)?)))
+            .collect::<Result<_, Failure>>()?;
+        Self::ordered(nodes, root)
+    }
+
+    /// The digest of the image itself.
+    pub(super) const fn root_digest(&self) -> &Digest {
+        &self.root
     }
 
     /// Whether an index names images that are left out on purpose.

@@ -12,6 +12,7 @@ use futures::future::join_all;
 
 use super::blob::{BlobTransfers, Trust};
 use super::closure::Closure;
+use super::conversion::Conversions;
 use super::place::{DestinationState, Places};
 use super::progress::{Counters, Event, Observer};
 use super::write::{Writer, find};
@@ -29,6 +30,7 @@ pub(super) struct Engine<'a> {
     pub(super) options: &'a Options,
     pub(super) places: Places,
     pub(super) blobs: BlobTransfers,
+    pub(super) conversions: Conversions,
     observer: Arc<dyn Observer>,
     /// Images with several tags: the second waits until the first is in place.
     roots: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
@@ -50,6 +52,12 @@ pub async fn copy_images(
     let engine = Engine {
         options,
         places: Places::of(copies),
+        conversions: Conversions::new(
+            options.conversion,
+            Arc::clone(&counters),
+            Arc::clone(&observer),
+            options.first_wait,
+        ),
         blobs: BlobTransfers::new(counters, Arc::clone(&observer), options.first_wait),
         observer,
         roots: Mutex::default(),
@@ -84,7 +92,7 @@ impl Engine<'_> {
         let (wanted, current) = looked_up?;
         let wanted = match wanted {
             Some(digest)
-                if !self.options.platforms.rewrites()
+                if !self.options.changes_images()
                     && current
                         .iter()
                         .all(|found| found.as_ref().ok() == Some(&Some(digest.clone()))) =>
@@ -109,6 +117,11 @@ impl Engine<'_> {
             .map_err(|error| Failure::of_place(Side::Source, &error))?;
         let source = root.digest().clone();
         let root = self.options.platforms.apply(root)?;
+        if !self.options.conversion.is_none() {
+            return self
+                .write_converted(copy, &goals, current, (&source, root), trust)
+                .await;
+        }
         let copied = |digest: &Digest, unchanged| Copied {
             source: source.clone(),
             digest: digest.clone(),
@@ -266,7 +279,7 @@ impl Engine<'_> {
         }
     }
 
-    fn root_lock(&self, root: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn root_lock(&self, root: &Digest) -> Arc<tokio::sync::Mutex<()>> {
         let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(roots.entry(root.clone()).or_default())
     }

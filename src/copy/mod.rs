@@ -7,6 +7,7 @@
 mod access;
 mod blob;
 mod closure;
+mod conversion;
 mod destination;
 mod engine;
 mod execute;

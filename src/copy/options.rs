@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use super::Selection;
+use crate::convert::Conversion;
 
 /// How images are copied.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Which platforms of an index are copied.
     pub platforms: Selection,
+    /// Whether images change their form on the way. Signatures and other referrers of an image that
+    /// changes are left behind: they are about the original.
+    pub conversion: Conversion,
     /// Whether signatures, attestations and other referrers come along.
     pub referrers: bool,
     /// Images that are copied at once.
@@ -17,10 +21,18 @@ pub struct Options {
     pub first_wait: Duration,
 }
 
+impl Options {
+    /// Whether the destination gets another digest than the source has.
+    pub(super) const fn changes_images(&self) -> bool {
+        self.platforms.rewrites() || !self.conversion.is_none()
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             platforms: Selection::All,
+            conversion: Conversion::default(),
             referrers: true,
             parallel_images: 48,
             first_wait: Duration::from_millis(100),

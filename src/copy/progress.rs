@@ -50,6 +50,8 @@ pub enum BlobOutcome {
     Mounted,
     /// It was there.
     Existing,
+    /// It was read and compressed in another way, to be sent then.
+    Converted,
     /// It is not there.
     Failed,
 }
@@ -75,6 +77,7 @@ pub struct Counters {
     sent: AtomicU64,
     mounted: AtomicU64,
     existing: AtomicU64,
+    recompressed: AtomicU64,
 }
 
 /// The values of [`Counters`] at one moment.
@@ -88,6 +91,8 @@ pub struct Counts {
     pub mounted: u64,
     /// Blobs that were there.
     pub existing: u64,
+    /// Bytes that unpacked layers have that were compressed in another way.
+    pub recompressed_bytes: u64,
 }
 
 impl Counters {
@@ -99,9 +104,13 @@ impl Counters {
             }
             BlobOutcome::Mounted => &self.mounted,
             BlobOutcome::Existing => &self.existing,
-            BlobOutcome::Failed => return,
+            BlobOutcome::Converted | BlobOutcome::Failed => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_recompressed(&self, uncompressed: u64) {
+        self.recompressed.fetch_add(uncompressed, Ordering::Relaxed);
     }
 
     /// The values now.
@@ -111,6 +120,7 @@ impl Counters {
             sent: self.sent.load(Ordering::Relaxed),
             mounted: self.mounted.load(Ordering::Relaxed),
             existing: self.existing.load(Ordering::Relaxed),
+            recompressed_bytes: self.recompressed.load(Ordering::Relaxed),
         }
     }
 }

@@ -65,9 +65,15 @@ impl Digest {
     /// The SHA-256 digest of `content`.
     #[must_use]
     pub fn sha256(content: &[u8]) -> Self {
-        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut hasher = Self::sha256_hasher();
         hasher.update(content);
         hasher.finish()
+    }
+
+    /// A hasher for content that has no digest yet.
+    #[must_use]
+    pub fn sha256_hasher() -> Hasher {
+        Hasher::new(Algorithm::Sha256)
     }
 
     /// A hasher for the algorithm that this digest names, to verify content against it.

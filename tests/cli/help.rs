@@ -19,6 +19,7 @@ fn help_texts() {
         "",
         "completion",
         "controller",
+        "convert",
         "copy",
         "crds",
         "delete",

@@ -37,6 +37,7 @@ async fn a_copy_is_the_same_for_skopeo_and_costs_nothing_the_second_time() {
         json!({
             "copied": 0, "unchanged": 1, "failed": 0,
             "blobsSent": 0, "blobsMounted": 0, "blobsExisting": 0, "bytesSent": 0,
+            "bytesRecompressed": 0,
         })
     );
 }

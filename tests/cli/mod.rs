@@ -57,7 +57,9 @@ pub(super) async fn publish(client: &Client, name: &str) -> Published {
     for architecture in ["amd64", "arm64"] {
         let config = json!({
             "architecture": architecture, "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": []},
+            "rootfs": {"type": "layers", "diff_ids": [
+                shared.digest, Digest::sha256(architecture.as_bytes()),
+            ]},
         });
         let config = push_blob(client, &repository, config.to_string().as_bytes())
             .await
