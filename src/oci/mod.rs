@@ -17,6 +17,7 @@ pub use config::{ConfigError, HistoryEntry, ImageConfig, MAX_CONFIG_BYTES};
 pub use content::Content;
 pub use descriptor::{Descriptor, DescriptorError};
 pub use digest::{Digest, DigestError, Hasher};
+pub(crate) use document::read as read_document;
 pub use document::{DocumentError, Field};
 pub use manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
 pub use media_type::{LayerCompression, MediaType};

@@ -6,7 +6,9 @@
 //! Nothing here hashes what it reads: [`VerifiedBlob`] does that once, on the way from any source to
 //! any destination.
 
+mod archive;
 mod content;
+mod docker;
 mod error;
 mod registry;
 
@@ -18,6 +20,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use self::content::{BlobReader, VerifiedBlob};
+pub use self::docker::{DockerArchiveDestination, DockerArchiveSource, DockerDaemon};
 pub use self::error::{BlobError, Error};
 pub use self::registry::RegistryRepository;
 use crate::oci::{Descriptor, Digest, Manifest, Repository, Tag};

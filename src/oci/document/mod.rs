@@ -105,7 +105,7 @@ impl fmt::Display for Field {
 }
 
 /// Reads a document of at most `limit` bytes.
-pub(super) fn read<'de, T: Deserialize<'de>>(
+pub(crate) fn read<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
     limit: usize,
 ) -> Result<T, DocumentError> {

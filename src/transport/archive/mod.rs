@@ -1,0 +1,3 @@
+//! Archives that are read where they lie, without unpacking them.
+
+pub(super) mod tar_index;

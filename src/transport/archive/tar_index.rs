@@ -1,0 +1,306 @@
+//! Where each entry of a tar file lies, so that any of them can be read without unpacking one.
+//!
+//! It reads headers only (POSIX.1-2001 and GNU extensions), one after the other, and knows nothing
+//! of what the entries mean. Names are keys and never become paths of a file system.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use tar::{EntryType, Header};
+
+/// Bytes of a header and of the unit that entries are padded to.
+pub(crate) const BLOCK: u64 = 512;
+/// Most entries of an archive; a layout of 1000 images has some ten thousand.
+const MAX_ENTRIES: usize = 65_536;
+/// Most bytes of a name.
+const MAX_NAME: usize = 4096;
+/// Most bytes of an extended header.
+const MAX_EXTENSION: u64 = 64 * 1024;
+/// Links that are followed one after the other.
+const MAX_LINKS: usize = 8;
+
+/// The content of a regular file in the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Extent {
+    /// The first byte in the archive.
+    pub(crate) offset: u64,
+    /// How many bytes.
+    pub(crate) size: u64,
+}
+
+/// What stands under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Entry {
+    File(Extent),
+    /// The name that a symbolic or hard link leads to, from the root of the archive.
+    Link(String),
+    /// Two entries of one name: one reader would take the first, another the last.
+    Ambiguous,
+}
+
+/// The entries of an archive by name.
+#[derive(Debug, Default)]
+pub(crate) struct TarIndex {
+    entries: HashMap<String, Entry>,
+}
+
+/// Why a tar file is not read. It repeats nothing of the file but positions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TarError {
+    /// The file itself cannot be read.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// The archive ends in the middle of an entry, or without its end mark.
+    #[error("it is cut short: the archive ends at byte {0} without its end mark")]
+    CutShort(u64),
+    /// A header does not have its checksum, or a field that is no number.
+    #[error("it is not a tar archive, or damaged, at byte {0}")]
+    Header(u64),
+    /// A name that is absolute, leads out of the archive or is no text.
+    #[error("the entry at byte {0} has a name that is absolute, leads out of it or is too long")]
+    Name(u64),
+    /// An entry of a kind that holds no plain content.
+    #[error(
+        "the entry at byte {0} is of a kind that cannot be read: write it without sparse files"
+    )]
+    Kind(u64),
+    /// Too many entries.
+    #[error("it has more than {MAX_ENTRIES} entries")]
+    Entries,
+    /// Two entries have the same name.
+    #[error("two entries of it have the name {0:?}")]
+    Ambiguous(String),
+    /// Links lead to each other, or through too many.
+    #[error("its links from {0:?} lead nowhere")]
+    Links(String),
+}
+
+/// What extended headers say of the next entry.
+#[derive(Default)]
+struct Extensions {
+    name: Option<String>,
+    link: Option<String>,
+    size: Option<u64>,
+}
+
+impl TarIndex {
+    /// Reads the headers of all entries of `file`. It blocks.
+    pub(crate) fn read(file: &File) -> Result<Self, TarError> {
+        let length = file.metadata()?.len();
+        let mut index = Self::default();
+        let mut extensions = Extensions::default();
+        let mut position = 0;
+        let mut entries = 0;
+        loop {
+            let Some(header) = read_header(file, position, length)? else {
+                return Ok(index);
+            };
+            entries += 1;
+            if entries > MAX_ENTRIES {
+                return Err(TarError::Entries);
+            }
+            let kind = header.entry_type();
+            let own_size = header
+                .entry_size()
+                .map_err(|_| TarError::Header(position))?;
+            let is_extension = kind.is_gnu_longname()
+                || kind.is_gnu_longlink()
+                || kind.is_pax_local_extensions()
+                || kind.is_pax_global_extensions();
+            let size = match extensions.size {
+                Some(size) if !is_extension => size,
+                _ if has_content(kind) || is_extension => own_size,
+                _ => 0,
+            };
+            let extent = Extent {
+                offset: position + BLOCK,
+                size,
+            };
+            let next = size
+                .checked_next_multiple_of(BLOCK)
+                .and_then(|padded| padded.checked_add(extent.offset))
+                .filter(|_| extent.offset.saturating_add(size) <= length)
+                .ok_or(TarError::CutShort(length))?;
+            if is_extension {
+                extensions.read(file, kind, extent, position)?;
+            } else {
+                index.add(&header, std::mem::take(&mut extensions), extent, position)?;
+            }
+            position = next;
+        }
+    }
+
+    /// The content of the file `name`, through links inside the archive; [`None`] when there is none.
+    pub(crate) fn file(&self, name: &str) -> Result<Option<Extent>, TarError> {
+        let mut current = name;
+        for _ in 0..=MAX_LINKS {
+            match self.entries.get(current) {
+                None => return Ok(None),
+                Some(Entry::File(extent)) => return Ok(Some(*extent)),
+                Some(Entry::Ambiguous) => return Err(TarError::Ambiguous(current.to_owned())),
+                Some(Entry::Link(target)) => current = target,
+            }
+        }
+        Err(TarError::Links(name.to_owned()))
+    }
+
+    fn add(
+        &mut self,
+        header: &Header,
+        extensions: Extensions,
+        extent: Extent,
+        position: u64,
+    ) -> Result<(), TarError> {
+        let invalid = || TarError::Name(position);
+        let name = match extensions.name {
+            Some(name) => name,
+            None => text(&header.path_bytes()).ok_or_else(invalid)?,
+        };
+        let name = resolve("", &name).ok_or_else(invalid)?;
+        let kind = header.entry_type();
+        let entry = if is_file(kind) {
+            Entry::File(extent)
+        } else if kind.is_symlink() || kind.is_hard_link() {
+            let link = match extensions.link {
+                Some(link) => Some(link),
+                None => header.link_name_bytes().as_deref().and_then(text),
+            };
+            let directory = match name.rsplit_once('/') {
+                Some((directory, _)) if kind.is_symlink() => directory,
+                _ => "",
+            };
+            let target = link.and_then(|link| resolve(directory, &link));
+            Entry::Link(target.ok_or_else(invalid)?)
+        } else if kind.is_dir() {
+            return Ok(());
+        } else {
+            return Err(TarError::Kind(position));
+        };
+        self.entries
+            .entry(name)
+            .and_modify(|known| *known = Entry::Ambiguous)
+            .or_insert(entry);
+        Ok(())
+    }
+}
+
+impl Extensions {
+    fn read(
+        &mut self,
+        file: &File,
+        kind: EntryType,
+        extent: Extent,
+        position: u64,
+    ) -> Result<(), TarError> {
+        if extent.size > MAX_EXTENSION {
+            return Err(TarError::Name(position));
+        }
+        let mut content = vec![0; usize::try_from(extent.size).unwrap_or_default()];
+        file.read_exact_at(&mut content, extent.offset)?;
+        let invalid = || TarError::Header(position);
+        if kind.is_pax_global_extensions() {
+            return Ok(());
+        }
+        if kind.is_pax_local_extensions() {
+            return self.read_pax(&content).ok_or_else(invalid);
+        }
+        let end = content.iter().position(|byte| *byte == 0);
+        let name = content.get(..end.unwrap_or(content.len())).and_then(text);
+        let name = name.ok_or(TarError::Name(position))?;
+        if kind.is_gnu_longname() {
+            self.name = Some(name);
+        } else {
+            self.link = Some(name);
+        }
+        Ok(())
+    }
+
+    /// Records of the form `LENGTH KEY=VALUE\n` (POSIX.1-2001, pax, "Extended Header").
+    fn read_pax(&mut self, mut rest: &[u8]) -> Option<()> {
+        while !rest.is_empty() {
+            let space = rest.iter().position(|byte| *byte == b' ')?;
+            let length: usize = text(rest.get(..space)?)?.parse().ok()?;
+            let record = rest.get(space + 1..length)?.strip_suffix(b"\n")?;
+            rest = rest.get(length..)?;
+            let equals = record.iter().position(|byte| *byte == b'=')?;
+            let (key, value) = (record.get(..equals)?, record.get(equals + 1..)?);
+            match key {
+                b"path" => self.name = Some(text(value)?),
+                b"linkpath" => self.link = Some(text(value)?),
+                b"size" => self.size = Some(text(value)?.parse().ok()?),
+                // The content of a sparse file is not the content of its entry.
+                key if key.starts_with(b"GNU.sparse.") => return None,
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
+/// The header at `position`, or [`None`] at the end mark.
+fn read_header(file: &File, position: u64, length: u64) -> Result<Option<Header>, TarError> {
+    if position.checked_add(BLOCK).is_none_or(|end| end > length) {
+        return Err(TarError::CutShort(length));
+    }
+    let mut header = Header::new_old();
+    file.read_exact_at(header.as_mut_bytes(), position)?;
+    let bytes = header.as_bytes();
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    // The checksum counts its own eight bytes, from 148 on, as spaces.
+    let sum: u32 = bytes
+        .iter()
+        .enumerate()
+        .map(|(index, byte)| {
+            if (148..156).contains(&index) {
+                u32::from(b' ')
+            } else {
+                u32::from(*byte)
+            }
+        })
+        .sum();
+    match header.cksum() {
+        Ok(expected) if expected == sum => Ok(Some(header)),
+        _ => Err(TarError::Header(position)),
+    }
+}
+
+fn is_file(kind: EntryType) -> bool {
+    // A zero byte in old archives, `0` in newer ones, `7` for contiguous files.
+    kind.is_file() || kind.is_contiguous()
+}
+
+/// Whether the size of the header counts bytes that follow it: links may have one that does not.
+fn has_content(kind: EntryType) -> bool {
+    !(kind.is_symlink() || kind.is_hard_link() || kind.is_dir())
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    (text.len() <= MAX_NAME && !text.contains('\0')).then(|| text.to_owned())
+}
+
+/// The name that `path` means in `directory`, from the root of the archive; [`None`] when it is
+/// absolute or leads out.
+fn resolve(directory: &str, path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        return None;
+    }
+    let mut components: Vec<&str> = directory
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .collect();
+    for component in path.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => {
+                components.pop()?;
+            }
+            component => components.push(component),
+        }
+    }
+    Some(components.join("/"))
+}

@@ -1,0 +1,146 @@
+//! An archive on a disk, read at any byte: in pieces, on the threads that may block.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+
+use super::super::archive::tar_index::{Extent, TarError, TarIndex};
+use super::super::{ByteStream, Error};
+use crate::oci::Digest;
+
+/// Bytes that are read at once.
+const PIECE: u64 = 256 * 1024;
+/// Characters of a name in the archive that a message shows.
+const SHOWN_NAME: usize = 200;
+
+/// The file, and where in it everything lies.
+#[derive(Debug)]
+pub(super) struct ArchiveFile {
+    place: String,
+    file: Arc<File>,
+    index: TarIndex,
+}
+
+impl ArchiveFile {
+    /// Reads the headers of all entries of `file`, which messages call `place`.
+    pub(super) async fn open(place: String, file: File) -> Result<Self, Error> {
+        let file = Arc::new(file);
+        let read = Arc::clone(&file);
+        let index = blocking(&place, move || Ok(TarIndex::read(&read)))
+            .await?
+            .map_err(|error| tar_failure(&place, error))?;
+        Ok(Self { place, file, index })
+    }
+
+    /// How messages call the archive.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The file `name`, when there is one.
+    pub(super) fn find(&self, name: &str) -> Result<Option<Extent>, Error> {
+        self.index
+            .file(name)
+            .map_err(|error| tar_failure(&self.place, error))
+    }
+
+    /// The file `name`, which must be there.
+    pub(super) fn file(&self, name: &str) -> Result<Extent, Error> {
+        self.find(name)?.ok_or_else(|| {
+            let shown: String = name.chars().take(SHOWN_NAME).collect();
+            self.malformed(format!("it has no file {shown:?}, which it refers to"))
+        })
+    }
+
+    /// The blob of a layout in the archive, when it is there.
+    pub(super) fn blob(&self, digest: &Digest) -> Result<Option<Extent>, Error> {
+        self.find(&format!("blobs/{}", digest.as_str().replacen(':', "/", 1)))
+    }
+
+    /// A whole file of at most `limit` bytes, which messages call `what`.
+    pub(super) async fn read(
+        &self,
+        extent: Extent,
+        limit: usize,
+        what: &str,
+    ) -> Result<Bytes, Error> {
+        let length = usize::try_from(extent.size)
+            .ok()
+            .filter(|length| *length <= limit)
+            .ok_or_else(|| self.malformed(format!("its {what} has more than {limit} bytes")))?;
+        let file = Arc::clone(&self.file);
+        blocking(&self.place, move || {
+            let mut content = vec![0; length];
+            file.read_exact_at(&mut content, extent.offset)?;
+            Ok(Bytes::from(content))
+        })
+        .await
+    }
+
+    /// The bytes of a file from `offset` on. Nothing is read before the stream is polled.
+    pub(super) fn stream(&self, extent: Extent, offset: u64) -> ByteStream {
+        let offset = offset.min(extent.size);
+        let rest = Extent {
+            offset: extent.offset.saturating_add(offset),
+            size: extent.size - offset,
+        };
+        let state = (rest, Arc::clone(&self.file), self.place.clone());
+        stream::try_unfold(state, |(rest, file, place)| async move {
+            let length = rest.size.min(PIECE);
+            if length == 0 {
+                return Ok(None);
+            }
+            let reader = Arc::clone(&file);
+            let piece = blocking(&place, move || {
+                let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
+                reader.read_exact_at(&mut piece, rest.offset)?;
+                Ok(Bytes::from(piece))
+            })
+            .await?;
+            let rest = Extent {
+                offset: rest.offset + length,
+                size: rest.size - length,
+            };
+            Ok(Some((piece, (rest, file, place))))
+        })
+        .boxed()
+    }
+
+    pub(super) fn malformed(&self, problem: String) -> Error {
+        Error::Malformed {
+            place: self.place.clone(),
+            problem,
+        }
+    }
+}
+
+/// Does work with files where it does not hold up others.
+pub(super) async fn blocking<T, F>(place: &str, work: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::from)
+        .and_then(|result| result)
+        .map_err(|source| Error::File {
+            place: place.to_owned(),
+            source,
+        })
+}
+
+fn tar_failure(place: &str, error: TarError) -> Error {
+    let place = place.to_owned();
+    match error {
+        TarError::File(source) => Error::File { place, source },
+        other => Error::Malformed {
+            place,
+            problem: other.to_string(),
+        },
+    }
+}
