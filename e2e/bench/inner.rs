@@ -65,9 +65,7 @@ fn report(
 }
 
 fn manifest() -> Manifest {
-    let descriptor = |media_type: &str, index: u8| {
-        json!({"mediaType": media_type, "digest": Digest::sha256(&[index]), "size": 1_000_000})
-    };
+    let descriptor = |media_type: &str, index: u8| json!({"mediaType": media_type, "digest": Digest::sha256(&[index]), "size": 1_000_000});
     let layers: Vec<_> = (1..=40)
         .map(|index| descriptor(MediaType::OCI_LAYER_GZIP, index))
         .collect();

@@ -11,7 +11,6 @@ use super::list_tags::MAX_TAGS;
 use super::places::{BothArguments, Places};
 use super::run::{EXIT_CODES, RunArguments};
 use crate::copy::{ImageCopy, ManifestName, Target};
-use crate::transport::{Destination, Source};
 
 /// Copy an image from one registry to another
 ///
@@ -86,8 +85,8 @@ async fn all_tags(
     sources: &Places,
     destinations: &Places,
 ) -> anyhow::Result<Vec<ImageCopy>> {
-    let from: Arc<dyn Source> = sources.repository_named(source).await?;
-    let to: Arc<dyn Destination> = destinations.repository_named(destination).await?;
+    let from = sources.source_named(source).await?;
+    let to = destinations.destination_named(destination).await?;
     let tags = from
         .tags(MAX_TAGS)
         .await?

@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::output;
 use super::places::AccessArguments;
-use crate::transport::Source;
 
 /// Most tags that are listed; repositories with more exist, and nobody reads them.
 pub(super) const MAX_TAGS: usize = 200_000;
@@ -35,18 +34,14 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let source = self
-            .access
-            .open()?
-            .repository_named(&self.repository)
-            .await?;
+        let source = self.access.open()?.source_named(&self.repository).await?;
         let tags = source
             .tags(MAX_TAGS)
             .await?
             .with_context(|| format!("{} has more than {MAX_TAGS} tags", self.repository))?;
         if self.json {
             let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
-            output::json(&serde_json::json!({"repository": Source::name(&*source), "tags": tags}))?;
+            output::json(&serde_json::json!({"repository": source.name(), "tags": tags}))?;
         } else {
             for tag in &tags {
                 output::line(tag)?;

@@ -11,9 +11,13 @@ use clap::Args;
 
 use super::credentials::Keychain;
 use crate::copy::{ManifestName, Target};
-use crate::oci::{Reference, RegistryHost, Repository};
+use crate::oci::{Reference, RegistryHost, Repository, Tag};
 use crate::registry::{Access, Certificates, Client, Credentials};
-use crate::transport::{RegistryRepository, Source};
+use crate::transport::{
+    Destination, DirectoryDestination, DirectorySource, DockerArchiveDestination,
+    DockerArchiveSource, DockerDaemon, LayoutArchiveDestination, LayoutDestination, LayoutSource,
+    Location, Name, RegistryRepository, Source,
+};
 
 /// Most bytes of a file with certificates.
 const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
@@ -223,28 +227,105 @@ impl fmt::Display for Opened {
 impl Places {
     /// The image `text`, to read it.
     pub(super) async fn image(&self, text: &str) -> anyhow::Result<Opened> {
-        let reference = parse_reference(text)?;
-        Ok(Opened {
-            source: self.repository_of(&reference).await?,
-            image: name_of(&reference)?,
-        })
+        let (source, image): (Arc<dyn Source>, _) = match location(text)? {
+            Location::Registry(reference) => {
+                let reference = parse_reference(&reference)?;
+                let source = self.repository_of(&reference).await?;
+                (source, name_of(&reference)?)
+            }
+            Location::Layout(path, name) => {
+                let source = LayoutSource::open_directory(&path).await?;
+                let image = name_in(&source, name)?;
+                (Arc::new(source), image)
+            }
+            Location::LayoutArchive(path, name) => {
+                let source = LayoutSource::open_archive(&path).await?;
+                let image = name_in(&source, name)?;
+                (Arc::new(source), image)
+            }
+            Location::Directory(path) => {
+                let source = DirectorySource::open(&path).await?;
+                let image = ManifestName::Digest(source.image().clone());
+                (Arc::new(source), image)
+            }
+            Location::DockerArchive(path, reference) => {
+                let source = DockerArchiveSource::open(&path, reference.as_ref()).await?;
+                let image = ManifestName::Digest(source.image().clone());
+                (Arc::new(source), image)
+            }
+            Location::DockerDaemon(reference) => {
+                let source = docker_daemon()?.source(&reference).await?;
+                let image = ManifestName::Digest(source.image().clone());
+                (Arc::new(source), image)
+            }
+        };
+        Ok(Opened { source, image })
     }
 
     /// Where `text` says that an image goes.
     pub(super) async fn target(&self, text: &str) -> anyhow::Result<Target> {
-        let reference = parse_reference(text)?;
-        Ok(Target {
-            place: self.repository_of(&reference).await?,
-            tag: reference.tag().cloned(),
+        let (place, tag): (Arc<dyn Destination>, _) = match location(text)? {
+            Location::Registry(reference) => {
+                let reference = parse_reference(&reference)?;
+                let place = self.repository_of(&reference).await?;
+                (place, reference.tag().cloned())
+            }
+            Location::Layout(path, name) => (
+                Arc::new(LayoutDestination::open(&path).await?),
+                tag_of(name),
+            ),
+            Location::LayoutArchive(path, name) => {
+                let place = LayoutArchiveDestination::create(&path).await?;
+                (Arc::new(place), tag_of(name))
+            }
+            Location::Directory(path) => (Arc::new(DirectoryDestination::open(&path).await?), None),
+            Location::DockerArchive(path, reference) => {
+                let tag = reference.as_ref().and_then(Reference::tag).cloned();
+                let repository =
+                    reference.map(|name| (name.registry().clone(), name.repository().clone()));
+                let place = DockerArchiveDestination::create(&path, repository).await?;
+                (Arc::new(place), tag)
+            }
+            Location::DockerDaemon(reference) => {
+                let place = docker_daemon()?
+                    .destination(reference.registry().clone(), reference.repository().clone());
+                (Arc::new(place), reference.tag().cloned())
+            }
+        };
+        Ok(Target { place, tag })
+    }
+
+    /// All images of `text`, which names a place and no image in it, to read them.
+    pub(super) async fn source_named(&self, text: &str) -> anyhow::Result<Arc<dyn Source>> {
+        Ok(match location(text)? {
+            Location::Registry(repository) => {
+                self.repository_of(&parse_repository(&repository)?).await?
+            }
+            Location::Layout(path, Name::Only) => {
+                Arc::new(LayoutSource::open_directory(&path).await?)
+            }
+            Location::LayoutArchive(path, Name::Only) => {
+                Arc::new(LayoutSource::open_archive(&path).await?)
+            }
+            _ => bail!("{text} is one image: name a repository, oci:PATH or oci-archive:PATH"),
         })
     }
 
-    /// The repository `text`, which has neither tag nor digest.
-    pub(super) async fn repository_named(
+    /// `text`, which names a place and no image in it, to write images there.
+    pub(super) async fn destination_named(
         &self,
         text: &str,
-    ) -> anyhow::Result<Arc<RegistryRepository>> {
-        self.repository_of(&parse_repository(text)?).await
+    ) -> anyhow::Result<Arc<dyn Destination>> {
+        Ok(match location(text)? {
+            Location::Registry(repository) => {
+                self.repository_of(&parse_repository(&repository)?).await?
+            }
+            Location::Layout(path, Name::Only) => Arc::new(LayoutDestination::open(&path).await?),
+            Location::LayoutArchive(path, Name::Only) => {
+                Arc::new(LayoutArchiveDestination::create(&path).await?)
+            }
+            _ => bail!("{text} is one image: name a repository, oci:PATH or oci-archive:PATH"),
+        })
     }
 
     async fn repository_of(
@@ -314,28 +395,39 @@ fn is_loopback(registry: &RegistryHost) -> bool {
             .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Names of places that skopeo knows; a reference must not be mistaken for one of them.
-const OTHER_TRANSPORTS: [&str; 8] = [
-    "containers-storage:",
-    "dir:",
-    "docker-archive:",
-    "docker-daemon:",
-    "oci:",
-    "oci-archive:",
-    "ostree:",
-    "sif:",
-];
+fn location(text: &str) -> anyhow::Result<Location> {
+    Location::parse(text).with_context(|| format!("{text} names no image"))
+}
+
+/// The Docker daemon that the environment names, as for the `docker` command.
+fn docker_daemon() -> anyhow::Result<DockerDaemon> {
+    let host = std::env::var("DOCKER_HOST").ok();
+    Ok(DockerDaemon::new(host.as_deref())?)
+}
+
+/// The image of a layout that is meant.
+fn name_in(source: &LayoutSource, name: Name) -> anyhow::Result<ManifestName> {
+    Ok(match name {
+        Name::Only => ManifestName::Digest(source.only_image()?.clone()),
+        Name::Tag(tag) => ManifestName::Tag(tag),
+        Name::Digest(digest) => ManifestName::Digest(digest),
+    })
+}
+
+/// The name under which an image is stored in a layout; without one it is found by its digest.
+fn tag_of(name: Name) -> Option<Tag> {
+    match name {
+        Name::Tag(tag) => Some(tag),
+        Name::Only | Name::Digest(_) => None,
+    }
+}
 
 /// An image of a registry as people write it, with or without skopeo's `docker://`.
 pub(super) fn parse_reference(text: &str) -> anyhow::Result<Reference> {
-    if OTHER_TRANSPORTS
-        .iter()
-        .any(|transport| text.starts_with(transport))
-    {
+    let Location::Registry(reference) = location(text)? else {
         bail!("{text}: this command takes an image of a registry, HOST/REPOSITORY[:TAG][@DIGEST]");
-    }
-    text.strip_prefix("docker://")
-        .unwrap_or(text)
+    };
+    reference
         .parse()
         .with_context(|| format!("{text} is not an image of a registry"))
 }

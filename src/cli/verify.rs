@@ -48,8 +48,9 @@ impl Arguments {
         let mut is_sound = true;
         for image in &self.images {
             let (source, roots): (Arc<dyn Source>, Vec<ManifestName>) = if self.all_tags {
-                let source = places.repository_named(image).await?;
-                let tags = Source::tags(source.as_ref(), MAX_TAGS)
+                let source = places.source_named(image).await?;
+                let tags = source
+                    .tags(MAX_TAGS)
                     .await?
                     .with_context(|| format!("{image} has more than {MAX_TAGS} tags"))?;
                 (source, tags.into_iter().map(ManifestName::Tag).collect())

@@ -83,6 +83,15 @@ pub enum BlobError {
     Destination(Error),
 }
 
+impl BlobError {
+    /// The failure, when it does not matter whose it is.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Source(error) | Self::Destination(error) => error,
+        }
+    }
+}
+
 impl Error {
     /// Whether the place says that it lacks content which a manifest needs.
     #[must_use]

@@ -8,8 +8,12 @@
 
 mod archive;
 mod content;
+mod directory;
 mod docker;
 mod error;
+mod file;
+mod layout;
+mod location;
 mod registry;
 
 use std::collections::BTreeSet;
@@ -20,8 +24,11 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use self::content::{BlobReader, VerifiedBlob};
+pub use self::directory::{DirectoryDestination, DirectorySource};
 pub use self::docker::{DockerArchiveDestination, DockerArchiveSource, DockerDaemon};
 pub use self::error::{BlobError, Error};
+pub use self::layout::{LayoutArchiveDestination, LayoutDestination, LayoutSource};
+pub use self::location::{Location, LocationError, Name};
 pub use self::registry::RegistryRepository;
 use crate::oci::{Descriptor, Digest, Manifest, Repository, Tag};
 use crate::registry::ManifestReference;

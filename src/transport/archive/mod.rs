@@ -1,3 +1,11 @@
-//! Archives that are read where they lie, without unpacking them.
+//! Tar files that are read where they lie, without unpacking them, and written entry by entry.
 
-pub(super) mod tar_index;
+mod file;
+mod sink;
+mod tar_index;
+mod writer;
+
+pub(super) use self::file::{ArchiveFile, blocking};
+pub(super) use self::sink::Sink;
+pub(super) use self::tar_index::Extent;
+pub(super) use self::writer::TarWriter;

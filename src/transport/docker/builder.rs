@@ -6,35 +6,26 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tar::Header;
 
-use super::super::archive::tar_index::BLOCK;
-use super::super::{BlobError, ByteStream, Error, VerifiedBlob};
+use super::super::archive::TarWriter;
+use super::super::{BlobError, Error, VerifiedBlob};
 use super::image::{self, Refused, Unsuitable};
-use super::sink::Sink;
 use super::table::{self, SavedImage, TABLE};
 use crate::oci::{Digest, ImageConfig, MAX_CONFIG_BYTES, Manifest, Reference};
 
 /// Characters of a digest in the name of a file: all of sha256, and enough of sha512 for a header.
 const NAME_LENGTH: usize = 64;
-/// Zeros that are written at once.
-const ZEROS: Bytes = Bytes::from_static(&[0; 64 * 1024]);
 
 /// An archive that is being written.
 #[derive(Debug)]
 pub(super) struct Builder {
-    place: String,
-    /// [`None`] once everything is written.
-    sink: Option<Sink>,
-    position: u64,
+    archive: TarWriter,
     /// The names of the blobs that are in the archive.
     files: HashMap<Digest, String>,
     /// How many layers the configurations in the archive name.
     layer_counts: HashMap<Digest, usize>,
     images: Vec<Image>,
     attempts: u64,
-    /// An entry was begun and not ended.
-    is_torn: bool,
     /// Something was not taken, so that images without a name are parts of what is not there.
     has_refused: bool,
 }
@@ -50,16 +41,13 @@ struct Image {
 }
 
 impl Builder {
-    pub(super) fn new(place: String, sink: Sink) -> Self {
+    pub(super) fn new(archive: TarWriter) -> Self {
         Self {
-            place,
-            sink: Some(sink),
-            position: 0,
+            archive,
             files: HashMap::new(),
             layer_counts: HashMap::new(),
             images: Vec::new(),
             attempts: 0,
-            is_torn: false,
             has_refused: false,
         }
     }
@@ -110,11 +98,13 @@ impl Builder {
         if !blob.media_type.is_image_config() {
             // What was sent to a daemon cannot be taken back: another attempt has another name.
             self.attempts += 1;
-            let name = match &self.sink {
-                Some(sink) if sink.can_go_back() => format!("{hex}.tar"),
-                _ => format!("{hex}-{}.tar", self.attempts),
+            let name = if self.archive.can_go_back() {
+                format!("{hex}.tar")
+            } else {
+                format!("{hex}-{}.tar", self.attempts)
             };
-            self.add_file(&name, blob.size, content.read_from(0))
+            self.archive
+                .add_file(&name, blob.size, content.read_from(0))
                 .await?;
             self.files.insert(blob.digest.clone(), name);
             return Ok(());
@@ -127,7 +117,8 @@ impl Builder {
                 remedy: "build the image again, or write to oci: or oci-archive:",
             }))
         })?;
-        self.add_file(&name, blob.size, stream::iter([Ok(config)]).boxed())
+        self.archive
+            .add_file(&name, blob.size, stream::iter([Ok(config)]).boxed())
             .await?;
         self.files.insert(blob.digest.clone(), name);
         self.layer_counts
@@ -164,7 +155,7 @@ impl Builder {
             match refused {
                 Refused::Unsuitable(problem) => self.unsupported(problem),
                 Refused::Manifest(error) => Error::Malformed {
-                    place: self.place.clone(),
+                    place: self.archive.place().to_owned(),
                     problem: error.to_string(),
                 },
             }
@@ -174,7 +165,7 @@ impl Builder {
             .find(|blob| !self.has_blob(&blob.digest))
         {
             return Err(Error::NotFound {
-                place: self.place.clone(),
+                place: self.archive.place().to_owned(),
                 wanted: format!("blob {}, which {} needs", missing.digest, manifest.digest()),
             });
         }
@@ -218,27 +209,21 @@ impl Builder {
             .filter(|image| !image.names.is_empty() || (image.is_nameless && !self.has_refused))
             .map(|image| self.saved(image))
             .collect();
-        if self.sink.is_none() || images.is_empty() {
-            self.sink = None;
+        if self.archive.is_closed() || images.is_empty() {
+            self.archive.discard();
             return Ok(());
         }
         let table = table::write(images).map_err(|error| Error::Malformed {
-            place: self.place.clone(),
+            place: self.archive.place().to_owned(),
             problem: error.to_string(),
         })?;
         let size = table.len() as u64;
         let content = stream::iter([Ok(Bytes::from(table))]).boxed();
-        self.add_file(TABLE, size, content)
+        self.archive
+            .add_file(TABLE, size, content)
             .await
-            .map_err(|error| match error {
-                BlobError::Source(error) | BlobError::Destination(error) => error,
-            })?;
-        // Two blocks of zeros are the end mark.
-        self.write_zeros(BLOCK * 2).await?;
-        match self.sink.take() {
-            Some(sink) => sink.commit(&self.place, self.position).await,
-            None => Ok(()),
-        }
+            .map_err(BlobError::into_error)?;
+        self.archive.finish().await
     }
 
     fn saved(&self, image: &Image) -> SavedImage {
@@ -250,99 +235,9 @@ impl Builder {
         }
     }
 
-    /// Adds a file of `size` bytes. One whose content breaks off leaves no trace in a file; in what
-    /// a daemon gets it is filled up, and nothing refers to it.
-    async fn add_file(
-        &mut self,
-        name: &str,
-        size: u64,
-        content: ByteStream,
-    ) -> Result<(), BlobError> {
-        if self.is_torn {
-            return Err(BlobError::Destination(self.torn()));
-        }
-        self.is_torn = true;
-        let start = self.position;
-        let header = self.header(name, size).map_err(BlobError::Destination)?;
-        self.write(header).await.map_err(BlobError::Destination)?;
-        let end = self.position + size;
-        let result = self.write_content(content, end).await;
-        match &result {
-            Err(BlobError::Source(_)) if self.sink.as_ref().is_some_and(Sink::can_go_back) => {
-                self.position = start;
-            }
-            Ok(()) | Err(BlobError::Source(_)) => {
-                let padded = end.next_multiple_of(BLOCK);
-                self.write_zeros(padded - self.position)
-                    .await
-                    .map_err(BlobError::Destination)?;
-            }
-            Err(BlobError::Destination(_)) => return result,
-        }
-        self.is_torn = false;
-        result
-    }
-
-    async fn write_content(&mut self, mut content: ByteStream, end: u64) -> Result<(), BlobError> {
-        while let Some(piece) = content.try_next().await.map_err(BlobError::Source)? {
-            if self.position + piece.len() as u64 > end {
-                // The source has been held to the size; more would overwrite what follows.
-                return Err(BlobError::Destination(self.torn()));
-            }
-            self.write(piece).await.map_err(BlobError::Destination)?;
-        }
-        Ok(())
-    }
-
-    fn header(&self, name: &str, size: u64) -> Result<Bytes, Error> {
-        let mut header = Header::new_gnu();
-        header.set_path(name).map_err(|source| Error::File {
-            place: self.place.clone(),
-            source,
-        })?;
-        header.set_size(size);
-        // The same image makes the same archive, whoever writes it and when.
-        header.set_mode(0o444);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_cksum();
-        Ok(Bytes::copy_from_slice(header.as_bytes()))
-    }
-
-    async fn write_zeros(&mut self, mut count: u64) -> Result<(), Error> {
-        while count > 0 {
-            let piece = ZEROS.slice(
-                ..ZEROS
-                    .len()
-                    .min(usize::try_from(count).unwrap_or(usize::MAX)),
-            );
-            count -= piece.len() as u64;
-            self.write(piece).await?;
-        }
-        Ok(())
-    }
-
-    async fn write(&mut self, piece: Bytes) -> Result<(), Error> {
-        let length = piece.len() as u64;
-        match &mut self.sink {
-            Some(sink) => sink.write(&self.place, self.position, piece).await?,
-            None => return Err(self.torn()),
-        }
-        self.position += length;
-        Ok(())
-    }
-
-    fn torn(&self) -> Error {
-        Error::Malformed {
-            place: self.place.clone(),
-            problem: "writing it was interrupted: write it anew".to_owned(),
-        }
-    }
-
     fn unsupported(&self, problem: Unsuitable) -> Error {
         Error::Unsupported {
-            place: self.place.clone(),
+            place: self.archive.place().to_owned(),
             what: problem.what.to_owned(),
             remedy: problem.remedy,
         }

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Error;
+use super::super::archive::blocking;
 use super::destination::DockerArchiveDestination;
-use super::file::blocking;
 use super::source::DockerArchiveSource;
 use crate::oci::{Reference, RegistryHost, Repository};
 
@@ -122,7 +122,7 @@ impl DockerDaemon {
     }
 
     /// Begins to send an archive.
-    pub(super) fn load(&self) -> Load {
+    pub(in crate::transport) fn load(&self) -> Load {
         let (sender, receiver) = mpsc::channel::<Bytes>(QUEUED_PIECES);
         let body = stream::unfold(receiver, |mut receiver| async move {
             let piece = receiver.recv().await?;
@@ -241,7 +241,7 @@ struct ReportLine {
 /// An archive on its way to a daemon. Dropping it breaks the request off, and the daemon loads
 /// nothing.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(in crate::transport) struct Load {
     place: String,
     // Before the sender, whose end would look like the end of the archive.
     task: AbortOnDropHandle<Result<(), Error>>,
@@ -249,7 +249,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) async fn write(&mut self, piece: Bytes) -> Result<(), Error> {
+    pub(in crate::transport) async fn write(&mut self, piece: Bytes) -> Result<(), Error> {
         match timeout(IDLE, self.sender.send(piece)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => match self.outcome().await {
@@ -261,7 +261,7 @@ impl Load {
     }
 
     /// Ends the archive and waits until it is loaded.
-    pub(super) async fn finish(mut self) -> Result<(), Error> {
+    pub(in crate::transport) async fn finish(mut self) -> Result<(), Error> {
         // The channel ends with its last sender.
         self.sender = mpsc::channel(1).0;
         self.outcome().await

@@ -7,10 +7,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
+use super::super::archive::{Sink, TarWriter};
 use super::super::{BlobError, Destination, Error, Existing, Outcome, Placed, VerifiedBlob};
 use super::builder::Builder;
 use super::daemon::DockerDaemon;
-use super::sink::Sink;
 use crate::oci::{Descriptor, Digest, Manifest, Reference, RegistryHost, Repository, Tag};
 use crate::registry::ManifestReference;
 
@@ -51,7 +51,7 @@ impl DockerArchiveDestination {
                 None => place.clone(),
             },
             repository,
-            archive: Mutex::new(Builder::new(place, sink)),
+            archive: Mutex::new(Builder::new(TarWriter::new(place, sink))),
         }
     }
 

@@ -7,13 +7,12 @@
 mod builder;
 mod daemon;
 mod destination;
-mod file;
 mod image;
 mod original;
-mod sink;
 mod source;
 mod table;
 
 pub use self::daemon::DockerDaemon;
+pub(super) use self::daemon::Load;
 pub use self::destination::DockerArchiveDestination;
 pub use self::source::DockerArchiveSource;

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use tempfile::NamedTempFile;
 
 use super::super::Error;
-use super::daemon::{DockerDaemon, Load};
+use super::super::docker::{DockerDaemon, Load};
 use super::file::blocking;
 
 /// One archive on its way.
 #[derive(Debug)]
-pub(super) enum Sink {
+pub(crate) enum Sink {
     /// Under a name of its own until it is complete.
     File {
         partial: NamedTempFile,
@@ -32,7 +32,7 @@ pub(super) enum Sink {
 
 impl Sink {
     /// A file at `path`, where nothing may be yet: an archive cannot be added to.
-    pub(super) async fn file(place: &str, path: &Path) -> Result<Self, Error> {
+    pub(crate) async fn file(place: &str, path: &Path) -> Result<Self, Error> {
         let path = path.to_owned();
         let (partial, path) = blocking(place, move || {
             if path.try_exists()? {
@@ -68,17 +68,17 @@ impl Sink {
     }
 
     /// A request that `daemon` gets.
-    pub(super) const fn daemon(daemon: DockerDaemon) -> Self {
+    pub(crate) const fn daemon(daemon: DockerDaemon) -> Self {
         Self::Daemon { daemon, load: None }
     }
 
     /// Whether what was written can be written over.
-    pub(super) const fn can_go_back(&self) -> bool {
+    pub(crate) const fn can_go_back(&self) -> bool {
         matches!(self, Self::File { .. })
     }
 
     /// Writes the next bytes, which lie at `position`.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         &mut self,
         place: &str,
         position: u64,
@@ -96,7 +96,7 @@ impl Sink {
     }
 
     /// Makes the archive of `length` bytes visible, or waits until the daemon has loaded it.
-    pub(super) async fn commit(self, place: &str, length: u64) -> Result<(), Error> {
+    pub(crate) async fn commit(self, place: &str, length: u64) -> Result<(), Error> {
         match self {
             Self::File {
                 partial,

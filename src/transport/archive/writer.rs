@@ -1,0 +1,158 @@
+//! Writes a tar file entry by entry; what comes first is what comes first in the file.
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use tar::Header;
+
+use super::sink::Sink;
+use super::tar_index::BLOCK;
+use crate::transport::{BlobError, ByteStream, Error};
+
+/// Zeros that are written at once.
+const ZEROS: Bytes = Bytes::from_static(&[0; 64 * 1024]);
+
+/// An archive that is being written.
+#[derive(Debug)]
+pub(crate) struct TarWriter {
+    place: String,
+    /// [`None`] once everything is written.
+    sink: Option<Sink>,
+    position: u64,
+    /// An entry was begun and not ended.
+    is_torn: bool,
+}
+
+impl TarWriter {
+    /// An empty archive that messages call `place`.
+    pub(crate) const fn new(place: String, sink: Sink) -> Self {
+        Self {
+            place,
+            sink: Some(sink),
+            position: 0,
+            is_torn: false,
+        }
+    }
+
+    /// How messages call the archive.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether it is written and handed over, or given up.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.sink.is_none()
+    }
+
+    /// Gives it up: nothing is left of it.
+    pub(crate) fn discard(&mut self) {
+        self.sink = None;
+    }
+
+    /// Whether an entry that broke off leaves no trace.
+    pub(crate) fn can_go_back(&self) -> bool {
+        self.sink.as_ref().is_some_and(Sink::can_go_back)
+    }
+
+    /// Writes the end mark and hands the archive over.
+    pub(crate) async fn finish(&mut self) -> Result<(), Error> {
+        if self.is_torn {
+            return Err(self.torn());
+        }
+        // Two blocks of zeros are the end mark.
+        self.write_zeros(BLOCK * 2).await?;
+        match self.sink.take() {
+            Some(sink) => sink.commit(&self.place, self.position).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a file of `size` bytes. One whose content breaks off leaves no trace in a file; in what
+    /// a daemon gets it is filled up, and nothing refers to it.
+    pub(crate) async fn add_file(
+        &mut self,
+        name: &str,
+        size: u64,
+        content: ByteStream,
+    ) -> Result<(), BlobError> {
+        if self.is_torn {
+            return Err(BlobError::Destination(self.torn()));
+        }
+        self.is_torn = true;
+        let start = self.position;
+        let header = self.header(name, size).map_err(BlobError::Destination)?;
+        self.write(header).await.map_err(BlobError::Destination)?;
+        let end = self.position + size;
+        let result = self.write_content(content, end).await;
+        match &result {
+            Err(BlobError::Source(_)) if self.can_go_back() => {
+                self.position = start;
+            }
+            Ok(()) | Err(BlobError::Source(_)) => {
+                let padded = end.next_multiple_of(BLOCK);
+                self.write_zeros(padded - self.position)
+                    .await
+                    .map_err(BlobError::Destination)?;
+            }
+            Err(BlobError::Destination(_)) => return result,
+        }
+        self.is_torn = false;
+        result
+    }
+
+    async fn write_content(&mut self, mut content: ByteStream, end: u64) -> Result<(), BlobError> {
+        while let Some(piece) = content.try_next().await.map_err(BlobError::Source)? {
+            if self.position + piece.len() as u64 > end {
+                // The source has been held to the size; more would overwrite what follows.
+                return Err(BlobError::Destination(self.torn()));
+            }
+            self.write(piece).await.map_err(BlobError::Destination)?;
+        }
+        Ok(())
+    }
+
+    fn header(&self, name: &str, size: u64) -> Result<Bytes, Error> {
+        let mut header = Header::new_gnu();
+        header.set_path(name).map_err(|source| Error::File {
+            place: self.place.clone(),
+            source,
+        })?;
+        header.set_size(size);
+        // The same image makes the same archive, whoever writes it and when.
+        header.set_mode(0o444);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_cksum();
+        Ok(Bytes::copy_from_slice(header.as_bytes()))
+    }
+
+    async fn write_zeros(&mut self, mut count: u64) -> Result<(), Error> {
+        while count > 0 {
+            let piece = ZEROS.slice(
+                ..ZEROS
+                    .len()
+                    .min(usize::try_from(count).unwrap_or(usize::MAX)),
+            );
+            count -= piece.len() as u64;
+            self.write(piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, piece: Bytes) -> Result<(), Error> {
+        let length = piece.len() as u64;
+        match &mut self.sink {
+            Some(sink) => sink.write(&self.place, self.position, piece).await?,
+            None => return Err(self.torn()),
+        }
+        self.position += length;
+        Ok(())
+    }
+
+    fn torn(&self) -> Error {
+        Error::Malformed {
+            place: self.place.clone(),
+            problem: "writing it was interrupted: write it anew".to_owned(),
+        }
+    }
+}
