@@ -15,7 +15,7 @@ pub(crate) struct DockerDaemon {
 
 impl DockerDaemon {
     /// Starts a daemon and returns when it answers.
-    pub(crate) fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let log = File::create(path("log")).unwrap();
@@ -30,11 +30,11 @@ impl DockerDaemon {
             .spawn()
             .expect("the Debian package docker.io is needed for these tests");
         let mut daemon = Self { child, directory };
-        daemon.wait_until_it_answers();
+        daemon.wait_until_it_answers().await;
         daemon
     }
 
-    fn wait_until_it_answers(&mut self) {
+    async fn wait_until_it_answers(&mut self) {
         let deadline = Instant::now() + Duration::from_mins(1);
         while !self.docker(&["version"]).status.success() {
             let ended = self.child.try_wait().unwrap();
@@ -42,7 +42,7 @@ impl DockerDaemon {
                 let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap();
                 panic!("dockerd does not answer:\n{log}");
             }
-            std::thread::sleep(Duration::from_millis(50));
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

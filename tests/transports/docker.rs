@@ -397,7 +397,7 @@ async fn a_daemon_takes_an_image_and_gives_it_back() {
     let registry = Registry::start().await;
     let image = Image::with_files(&["one", "two"]);
     image.seed(&registry, "team/app", "v1");
-    let running = RunningDaemon::start();
+    let running = RunningDaemon::start().await;
     let daemon = DockerDaemon::new(Some(&running.host())).unwrap();
     let wanted = name("corp.example/app:v2");
     let place =
@@ -489,7 +489,7 @@ async fn an_image_that_a_daemon_refuses_is_a_failure() {
     let mut image = Image::with_files(&["one"]);
     image.layers[0] = Image::with_files(&["another"]).layers.remove(0);
     image.seed(&registry, "app", "v1");
-    let running = RunningDaemon::start();
+    let running = RunningDaemon::start().await;
     let daemon = DockerDaemon::new(Some(&running.host())).unwrap();
     let wanted = name("app:v1");
     let place =

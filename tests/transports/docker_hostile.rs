@@ -1,5 +1,10 @@
 //! Archives that are damaged, or made to be misread: each is refused with a sentence that says why.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what tests share fails like a test: by panicking"
+)]
+
 use std::sync::Arc;
 
 use rstest::rstest;

@@ -132,7 +132,7 @@ pub(super) fn append_link(archive: &mut tar::Builder<Vec<u8>>, name: &str, targe
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Symlink);
     header.set_size(0);
-    header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_path(name).unwrap();
     header.set_link_name_literal(target).unwrap();
     header.set_cksum();
     archive.append(&header, &[][..]).unwrap();
