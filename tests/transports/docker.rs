@@ -352,6 +352,39 @@ async fn refused(registry: &Registry, remedy: &str) {
 }
 
 #[tokio::test]
+async fn an_image_without_a_name_is_written_and_read() {
+    let registry = Registry::start().await;
+    let image = Image::with_files(&["one"]);
+    let digest = image.seed(&registry, "app", "v1");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.tar");
+    let create = || DockerArchiveDestination::create(&path, None);
+    let tagging = copy(
+        repository(&registry, "app"),
+        tagged("v1"),
+        Arc::new(create().await.unwrap()),
+        Some("v1"),
+    );
+    let failure = tagging.await.unwrap_err();
+    assert!(failure.message.contains("name the repository"), "{failure}");
+    let place = Arc::new(create().await.unwrap());
+    copy(
+        repository(&registry, "app"),
+        ManifestName::Digest(digest),
+        place,
+        None,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        skopeo(&["inspect", "--raw", "--config", &archive(&path, "")]),
+        image.config
+    );
+    let source = DockerArchiveSource::open(&path, None).await.unwrap();
+    assert!(source.tags(10).await.unwrap().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_file_that_is_there_is_not_touched() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.tar");

@@ -1,3 +1,7 @@
-//! Archives that are read where they lie, without unpacking them.
+//! Archives that are read where they lie, without unpacking them: any tar file, whatever it is for.
 
-pub(super) mod tar_index;
+mod file;
+mod tar_index;
+
+pub(super) use self::file::{ArchiveFile, blocking};
+pub(super) use self::tar_index::{BLOCK, Extent};

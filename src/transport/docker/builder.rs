@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tar::Header;
 
-use super::super::archive::tar_index::BLOCK;
+use super::super::archive::BLOCK;
 use super::super::{BlobError, ByteStream, Error, VerifiedBlob};
 use super::image::{self, Refused, Unsuitable};
 use super::sink::Sink;

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Error;
+use super::super::archive::blocking;
 use super::destination::DockerArchiveDestination;
-use super::file::blocking;
 use super::source::DockerArchiveSource;
 use crate::oci::{Reference, RegistryHost, Repository};
 

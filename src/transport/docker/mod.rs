@@ -7,7 +7,6 @@
 mod builder;
 mod daemon;
 mod destination;
-mod file;
 mod image;
 mod original;
 mod sink;

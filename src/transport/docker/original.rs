@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::super::Error;
-use super::file::ArchiveFile;
+use super::super::archive::ArchiveFile;
 use super::table::SavedImage;
 use crate::oci::{Content, Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference};
 

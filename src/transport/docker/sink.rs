@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tempfile::NamedTempFile;
 
 use super::super::Error;
+use super::super::archive::blocking;
 use super::daemon::{DockerDaemon, Load};
-use super::file::blocking;
 
 /// One archive on its way.
 #[derive(Debug)]

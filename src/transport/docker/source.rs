@@ -12,9 +12,8 @@ use bytes::Bytes;
 use futures::future::ready;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-use super::super::archive::tar_index::Extent;
+use super::super::archive::{ArchiveFile, Extent, blocking};
 use super::super::{ByteStream, Error, Outcome, Source};
-use super::file::{ArchiveFile, blocking};
 use super::table::{self, MAX_TABLE_BYTES, SavedImage, Selection, TABLE};
 use super::{image, original};
 use crate::oci::{

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 
-use super::super::archive::tar_index::{Extent, TarError, TarIndex};
 use super::super::{ByteStream, Error};
+use super::tar_index::{Extent, TarError, TarIndex};
 use crate::oci::Digest;
 
 /// Bytes that are read at once.
@@ -19,7 +19,7 @@ const SHOWN_NAME: usize = 200;
 
 /// The file, and where in it everything lies.
 #[derive(Debug)]
-pub(super) struct ArchiveFile {
+pub(crate) struct ArchiveFile {
     place: String,
     file: Arc<File>,
     index: TarIndex,
@@ -27,7 +27,7 @@ pub(super) struct ArchiveFile {
 
 impl ArchiveFile {
     /// Reads the headers of all entries of `file`, which messages call `place`.
-    pub(super) async fn open(place: String, file: File) -> Result<Self, Error> {
+    pub(crate) async fn open(place: String, file: File) -> Result<Self, Error> {
         let file = Arc::new(file);
         let read = Arc::clone(&file);
         let index = blocking(&place, move || Ok(TarIndex::read(&read)))
@@ -37,19 +37,19 @@ impl ArchiveFile {
     }
 
     /// How messages call the archive.
-    pub(super) fn place(&self) -> &str {
+    pub(crate) fn place(&self) -> &str {
         &self.place
     }
 
     /// The file `name`, when there is one.
-    pub(super) fn find(&self, name: &str) -> Result<Option<Extent>, Error> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<Extent>, Error> {
         self.index
             .file(name)
             .map_err(|error| tar_failure(&self.place, error))
     }
 
     /// The file `name`, which must be there.
-    pub(super) fn file(&self, name: &str) -> Result<Extent, Error> {
+    pub(crate) fn file(&self, name: &str) -> Result<Extent, Error> {
         self.find(name)?.ok_or_else(|| {
             let shown: String = name.chars().take(SHOWN_NAME).collect();
             self.malformed(format!("it has no file {shown:?}, which it refers to"))
@@ -57,12 +57,12 @@ impl ArchiveFile {
     }
 
     /// The blob of a layout in the archive, when it is there.
-    pub(super) fn blob(&self, digest: &Digest) -> Result<Option<Extent>, Error> {
+    pub(crate) fn blob(&self, digest: &Digest) -> Result<Option<Extent>, Error> {
         self.find(&format!("blobs/{}", digest.as_str().replacen(':', "/", 1)))
     }
 
     /// A whole file of at most `limit` bytes, which messages call `what`.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         extent: Extent,
         limit: usize,
@@ -82,7 +82,7 @@ impl ArchiveFile {
     }
 
     /// The bytes of a file from `offset` on. Nothing is read before the stream is polled.
-    pub(super) fn stream(&self, extent: Extent, offset: u64) -> ByteStream {
+    pub(crate) fn stream(&self, extent: Extent, offset: u64) -> ByteStream {
         let offset = offset.min(extent.size);
         let rest = Extent {
             offset: extent.offset.saturating_add(offset),
@@ -110,7 +110,7 @@ impl ArchiveFile {
         .boxed()
     }
 
-    pub(super) fn malformed(&self, problem: String) -> Error {
+    pub(crate) fn malformed(&self, problem: String) -> Error {
         Error::Malformed {
             place: self.place.clone(),
             problem,
@@ -119,7 +119,7 @@ impl ArchiveFile {
 }
 
 /// Does work with files where it does not hold up others.
-pub(super) async fn blocking<T, F>(place: &str, work: F) -> Result<T, Error>
+pub(crate) async fn blocking<T, F>(place: &str, work: F) -> Result<T, Error>
 where
     T: Send + 'static,
     F: FnOnce() -> io::Result<T> + Send + 'static,
