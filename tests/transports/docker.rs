@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
 use transship::copy::{ImageCopy, ManifestName, Target};
@@ -348,6 +349,8 @@ async fn refused(registry: &Registry, remedy: &str) {
     assert_eq!(failure.reason, Reason::DestinationUnsupported, "{failure}");
     assert!(failure.message.contains(remedy), "{failure}");
     drop(place);
+    // It is known by the manifest, before any content is read.
+    assert_eq!(registry.count(&Method::GET, Endpoint::Blob), 0);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 

@@ -336,7 +336,7 @@ mod tests {
     /// A record counts its own length, in decimal digits.
     fn pax(key: &str, value: &str) -> Vec<u8> {
         let rest = key.len() + value.len() + 3;
-        let length = (rest..).find(|length| length - length.to_string().len() == rest);
+        let length = (rest..rest + 9).find(|length| length - length.to_string().len() == rest);
         let record = format!("{} {key}={value}\n", length.unwrap());
         entry(EntryType::XHeader, "PaxHeaders/x", record.as_bytes())
     }

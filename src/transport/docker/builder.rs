@@ -10,7 +10,7 @@ use tar::Header;
 
 use super::super::archive::BLOCK;
 use super::super::{BlobError, ByteStream, Error, VerifiedBlob};
-use super::image::{self, Refused, Unsuitable};
+use super::image::{self, Unsuitable};
 use super::sink::Sink;
 use super::table::{self, SavedImage, TABLE};
 use crate::oci::{Digest, ImageConfig, MAX_CONFIG_BYTES, Manifest, Reference};
@@ -161,13 +161,7 @@ impl Builder {
     ) -> Result<(), Error> {
         let (config, layers) = image::parts(manifest).map_err(|refused| {
             self.has_refused = true;
-            match refused {
-                Refused::Unsuitable(problem) => self.unsupported(problem),
-                Refused::Manifest(error) => Error::Malformed {
-                    place: self.place.clone(),
-                    problem: error.to_string(),
-                },
-            }
+            refused.at(&self.place)
         })?;
         if let Some(missing) = std::iter::once(&config)
             .chain(&layers)
@@ -341,10 +335,6 @@ impl Builder {
     }
 
     fn unsupported(&self, problem: Unsuitable) -> Error {
-        Error::Unsupported {
-            place: self.place.clone(),
-            what: problem.what.to_owned(),
-            remedy: problem.remedy,
-        }
+        problem.at(&self.place)
     }
 }
