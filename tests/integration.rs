@@ -15,4 +15,5 @@ mod documents;
 mod fake_registry;
 mod registry;
 mod support;
+mod transports;
 mod worker;

@@ -60,6 +60,12 @@ impl Writer<'_> {
         tag: Option<&Tag>,
         trust: Trust,
     ) -> Result<(), Failure> {
+        for node in closure.levels().last().into_iter().flatten() {
+            self.destination
+                .place
+                .accepts(&node.manifest)
+                .map_err(|error| Failure::of_place(Side::Destination, &error))?;
+        }
         let mut trust = trust;
         // Registries that are not consistent at once need it.
         let mut wait = self.blobs.first_wait;

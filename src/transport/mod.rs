@@ -88,6 +88,12 @@ pub trait Destination: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether the place can hold `image`, which is told before any of its content is read. A place
+    /// that cannot tell by the manifest alone says so when it is stored.
+    fn accepts(&self, _image: &Manifest) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What is there already.
     fn existing(&self) -> Outcome<'_, Existing>;
 

@@ -1,5 +1,6 @@
 //! What integration tests share: registries to talk to, certificates, and images to move.
 
+pub(crate) mod docker_daemon;
 pub(crate) mod docker_registry;
 pub(crate) mod registry;
 pub(crate) mod scripted_server;

@@ -304,3 +304,139 @@ fn resolve(directory: &str, path: &str) -> Option<String> {
     }
     Some(components.join("/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    /// A header with its checksum, and what follows it.
+    fn entry(kind: EntryType, name: &str, content: &[u8]) -> Vec<u8> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        let mut entry = header.as_bytes().to_vec();
+        entry.extend_from_slice(content);
+        entry.resize(entry.len().next_multiple_of(512), 0);
+        entry
+    }
+
+    fn index(entries: &[Vec<u8>]) -> Result<TarIndex, TarError> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&entries.concat()).unwrap();
+        file.write_all(&[0; 1024]).unwrap();
+        TarIndex::read(&file)
+    }
+
+    /// A record counts its own length, in decimal digits.
+    fn pax(key: &str, value: &str) -> Vec<u8> {
+        let rest = key.len() + value.len() + 3;
+        let length = (rest..rest + 9).find(|length| length - length.to_string().len() == rest);
+        let record = format!("{} {key}={value}\n", length.unwrap());
+        entry(EntryType::XHeader, "PaxHeaders/x", record.as_bytes())
+    }
+
+    #[rstest]
+    #[case::plain("a/b", "a/b")]
+    #[case::of_the_current_directory("./a/b", "a/b")]
+    #[case::inside("a/c/../b", "a/b")]
+    fn files_are_found_by_their_normal_name(#[case] written: &str, #[case] name: &str) {
+        let index = index(&[
+            entry(EntryType::Directory, "./a/", b""),
+            entry(EntryType::Regular, "other", &[1; 513]),
+            entry(EntryType::Regular, written, b"content"),
+        ]);
+        let extent = index.unwrap().file(name).unwrap();
+        assert_eq!(
+            extent,
+            Some(Extent {
+                offset: 512 * 5,
+                size: 7
+            })
+        );
+    }
+
+    #[test]
+    fn long_names_stand_before_their_entry() {
+        let (gnu, posix) = ("g".repeat(300), "p".repeat(300));
+        let index = index(&[
+            entry(
+                EntryType::GNULongName,
+                "././@LongLink",
+                format!("{gnu}\0").as_bytes(),
+            ),
+            entry(EntryType::Regular, "short", b"one"),
+            pax("path", &posix),
+            entry(EntryType::Regular, "short", b"three"),
+            pax("linkpath", &posix),
+            entry(EntryType::Symlink, "link", b""),
+            entry(
+                EntryType::GNULongLink,
+                "././@LongLink",
+                format!("{gnu}\0").as_bytes(),
+            ),
+            entry(EntryType::Link, "hard-link", b""),
+            pax("comment", "a name of its own is used once"),
+            entry(EntryType::Regular, "short", b"seven"),
+        ])
+        .unwrap();
+        let size = |name: &str| index.file(name).unwrap().map(|extent| extent.size);
+        assert_eq!(size(&gnu), Some(3));
+        assert_eq!(size(&posix), Some(5));
+        assert_eq!(size("link"), Some(5));
+        assert_eq!(size("hard-link"), Some(3));
+        assert_eq!(size("short"), Some(5));
+        assert_eq!(size("PaxHeaders/x"), None);
+    }
+
+    #[test]
+    fn a_file_may_be_larger_than_a_header_can_say() {
+        // Go writes such entries with the size 0 in the header. The file has a hole.
+        const SIZE: u64 = 9 * 1024 * 1024 * 1024;
+        let mut file = tempfile::tempfile().unwrap();
+        let start = [
+            pax("size", &SIZE.to_string()),
+            entry(EntryType::Regular, "large", b""),
+        ]
+        .concat();
+        let rest = [entry(EntryType::Regular, "small", b"x"), vec![0; 1024]].concat();
+        file.write_all(&start).unwrap();
+        file.write_all_at(&rest, start.len() as u64 + SIZE).unwrap();
+        let index = TarIndex::read(&file).unwrap();
+        assert_eq!(index.file("large").unwrap().unwrap().size, SIZE);
+        assert_eq!(index.file("small").unwrap().unwrap().size, 1);
+    }
+
+    #[rstest]
+    #[case::no_length("x path=a\n")]
+    #[case::length_beyond_the_end("99 path=a\n")]
+    #[case::length_too_short("3 path=a\n")]
+    #[case::no_equals("8 patha\n")]
+    #[case::no_number("10 size=a\n")]
+    #[case::sparse("23 GNU.sparse.major=1\n")]
+    fn malformed_extended_headers_are_refused(#[case] records: &str) {
+        let entries = [
+            entry(EntryType::XHeader, "x", records.as_bytes()),
+            entry(EntryType::Regular, "a", b""),
+        ];
+        assert!(matches!(index(&entries), Err(TarError::Header(0))));
+    }
+
+    #[test]
+    fn too_many_entries_are_refused() {
+        let entries = vec![entry(EntryType::Directory, "a/", b""); MAX_ENTRIES + 1];
+        assert!(matches!(index(&entries), Err(TarError::Entries)));
+    }
+
+    #[test]
+    fn a_long_extended_header_is_not_read() {
+        let long = vec![b'a'; 65 * 1024];
+        let entries = [entry(EntryType::GNULongName, "x", &long)];
+        assert!(matches!(index(&entries), Err(TarError::Name(0))));
+    }
+}

@@ -9,7 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::archive::TarWriter;
 use super::super::{BlobError, Error, VerifiedBlob};
-use super::image::{self, Refused, Unsuitable};
+use super::image::{self, Unsuitable};
 use super::table::{self, SavedImage, TABLE};
 use crate::oci::{Digest, ImageConfig, MAX_CONFIG_BYTES, Manifest, Reference};
 
@@ -152,13 +152,7 @@ impl Builder {
     ) -> Result<(), Error> {
         let (config, layers) = image::parts(manifest).map_err(|refused| {
             self.has_refused = true;
-            match refused {
-                Refused::Unsuitable(problem) => self.unsupported(problem),
-                Refused::Manifest(error) => Error::Malformed {
-                    place: self.archive.place().to_owned(),
-                    problem: error.to_string(),
-                },
-            }
+            refused.at(self.archive.place())
         })?;
         if let Some(missing) = std::iter::once(&config)
             .chain(&layers)
@@ -236,10 +230,6 @@ impl Builder {
     }
 
     fn unsupported(&self, problem: Unsuitable) -> Error {
-        Error::Unsupported {
-            place: self.archive.place().to_owned(),
-            what: problem.what.to_owned(),
-            remedy: problem.remedy,
-        }
+        problem.at(self.archive.place())
     }
 }

@@ -11,6 +11,7 @@ use super::super::archive::{Sink, TarWriter};
 use super::super::{BlobError, Destination, Error, Existing, Outcome, Placed, VerifiedBlob};
 use super::builder::Builder;
 use super::daemon::DockerDaemon;
+use super::image;
 use crate::oci::{Descriptor, Digest, Manifest, Reference, RegistryHost, Repository, Tag};
 use crate::registry::ManifestReference;
 
@@ -80,6 +81,12 @@ impl DockerArchiveDestination {
 impl Destination for DockerArchiveDestination {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn accepts(&self, image: &Manifest) -> Result<(), Error> {
+        image::parts(image)
+            .map(|_| ())
+            .map_err(|refused| refused.at(&self.name))
     }
 
     fn existing(&self) -> Outcome<'_, Existing> {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::Error;
 use crate::oci::{Content, Descriptor, LayerCompression, Manifest, ManifestError, MediaType};
 
 /// Bytes at the start of a file that tell how it is compressed.
@@ -71,6 +72,17 @@ pub(super) struct Unsuitable {
     pub(super) remedy: &'static str,
 }
 
+impl Unsuitable {
+    /// The failure of the archive that messages call `place`.
+    pub(super) fn at(self, place: &str) -> Error {
+        Error::Unsupported {
+            place: place.to_owned(),
+            what: self.what.to_owned(),
+            remedy: self.remedy,
+        }
+    }
+}
+
 const INDEX: Unsuitable = Unsuitable {
     what: "an index of several images",
     remedy: "choose one of them with --platform, or write to oci: or oci-archive:",
@@ -111,6 +123,19 @@ pub(super) enum Refused {
     Manifest(ManifestError),
     /// The archive has no place for it.
     Unsuitable(Unsuitable),
+}
+
+impl Refused {
+    /// The failure of the archive that messages call `place`.
+    pub(super) fn at(self, place: &str) -> Error {
+        match self {
+            Self::Unsuitable(problem) => problem.at(place),
+            Self::Manifest(error) => Error::Malformed {
+                place: place.to_owned(),
+                problem: error.to_string(),
+            },
+        }
+    }
 }
 
 /// The configuration and the layers of an image that an archive can hold.

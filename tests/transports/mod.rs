@@ -1,0 +1,5 @@
+//! Places other than registries, compared with what other tools make of them.
+
+mod docker;
+mod docker_hostile;
+mod images;
