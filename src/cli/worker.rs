@@ -38,6 +38,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
     termination_log: PathBuf,
 
+    /// Where to write down how far uploads of large layers are, to go on with them when started again
+    #[arg(long, value_name = "DIRECTORY")]
+    state_directory: Option<PathBuf>,
+
     #[command(flatten)]
     log: LogArguments,
 }
@@ -49,6 +53,7 @@ impl Arguments {
             credentials,
             certificates,
             termination_log,
+            state_directory,
             log,
         } = self;
         log.start()?;
@@ -57,6 +62,7 @@ impl Arguments {
             credentials,
             certificates,
             termination_log,
+            state_directory,
         };
         let outcome = worker::run(&options, cancel).await?;
         Ok(ExitCode::from(outcome.exit_code()))

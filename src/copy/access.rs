@@ -4,6 +4,7 @@
 //! from Secrets, a worker from mounted files.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -162,6 +163,7 @@ fn entry<'a, T>(
 #[derive(Debug, Default)]
 pub struct Clients {
     catalog: AccessCatalog,
+    state_directory: Option<PathBuf>,
     clients: Mutex<HashMap<(RegistryHost, AccessReference), Vec<KnownClient>>>,
 }
 
@@ -178,8 +180,17 @@ impl Clients {
     pub fn new(catalog: AccessCatalog) -> Self {
         Self {
             catalog,
+            state_directory: None,
             clients: Mutex::default(),
         }
+    }
+
+    /// These clients, with uploads that the next process goes on with (see
+    /// [`Client::saving_uploads_in`]).
+    #[must_use]
+    pub fn saving_uploads_in(mut self, directory: Option<PathBuf>) -> Self {
+        self.state_directory = directory;
+        self
     }
 
     /// The client for `reference`, which is on `side`, with the rights that `names` stand for.
@@ -202,6 +213,10 @@ impl Clients {
         }
         let client = Client::new(reference.registry(), &access)
             .map_err(|error| Failure::of_registry(side, &error))?;
+        let client = match &self.state_directory {
+            Some(directory) => client.saving_uploads_in(directory.clone()),
+            None => client,
+        };
         known.push(KnownClient {
             credentials: access.credentials,
             client: client.clone(),

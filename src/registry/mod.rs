@@ -19,6 +19,7 @@ mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod http;
+mod large_upload;
 mod link;
 mod manifests;
 mod meter;
@@ -31,10 +32,12 @@ mod quirks;
 mod range;
 mod referrers;
 mod resolve;
+mod saved_uploads;
 mod tags;
 mod upload;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -45,11 +48,13 @@ use url::Url;
 use self::auth::Authenticator;
 use self::error::{Operation, Problem, Subject};
 use self::http::Transport;
+use self::saved_uploads::SavedUploads;
 use crate::oci::{RegistryHost, Repository};
 
 pub use self::access::{Access, Certificates, ClientIdentity, Credentials};
 pub use self::docker_config::{CredentialHelper, DockerConfig, DockerConfigError};
 pub use self::error::{Error, ErrorKind};
+pub use self::large_upload::{BlobContent, CHUNK_BYTES};
 pub use self::manifests::{ManifestHead, ManifestReference};
 pub use self::patience::Patience;
 pub use self::tags::TagList;
@@ -61,6 +66,7 @@ pub use self::upload::{Upload, UploadError, UploadSession};
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    saved_uploads: Option<SavedUploads>,
 }
 
 struct Inner {
@@ -121,7 +127,18 @@ impl Client {
                 lacks_referrers: AtomicBool::new(false),
                 fallback_writes: Mutex::new(()),
             }),
+            saved_uploads: None,
         })
+    }
+
+    /// This client, writing down in `directory` how far uploads of large blobs are, so that the next
+    /// process goes on with those that this one leaves open.
+    ///
+    /// The directory is for nobody else: who can read it may be able to write to the repositories.
+    #[must_use]
+    pub fn saving_uploads_in(mut self, directory: PathBuf) -> Self {
+        self.saved_uploads = Some(SavedUploads::new(directory));
+        self
     }
 
     /// The registry's origin.

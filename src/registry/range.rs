@@ -1,4 +1,5 @@
-//! Byte ranges as registries write them: `Content-Range` of a download (RFC 9110 §14.4).
+//! Byte ranges as registries write them: `Content-Range` of a download (RFC 9110 §14.4), `Range` of
+//! an upload session (distribution-spec, "Pushing a blob in chunks").
 //!
 //! Pure: texts in, numbers out.
 
@@ -28,6 +29,20 @@ impl ContentRange {
         };
         size.is_none_or(|size| last < size)
             .then_some(Self { first, last, size })
+    }
+}
+
+/// How many bytes an upload session holds by its `Range`, which is `0-LAST`; some registries write
+/// `bytes=` in front. [`None`] when it is no such range.
+///
+/// `0-0` is the first byte, but registries also say it of an empty session. It is read as nothing: a
+/// session that does hold one byte is then refused by its digest, and nobody sends one byte.
+pub(super) fn acknowledged(text: &str) -> Option<u64> {
+    let text = text.trim();
+    match bounds(text.strip_prefix("bytes=").unwrap_or(text))? {
+        (0, 0) => Some(0),
+        (0, last) => last.checked_add(1),
+        _ => None,
     }
 }
 
@@ -67,5 +82,19 @@ mod tests {
     fn content_ranges(#[case] text: &str, #[case] expected: Option<(u64, u64, Option<u64>)>) {
         let expected = expected.map(|(first, last, size)| ContentRange { first, last, size });
         assert_eq!(ContentRange::parse(text), expected);
+    }
+
+    #[rstest]
+    #[case("0-1023", Some(1024))]
+    #[case("bytes=0-1023", Some(1024))]
+    #[case(" 0-1 ", Some(2))]
+    #[case::nothing_or_one_byte("0-0", Some(0))]
+    #[case::not_from_the_start("5-9", None)]
+    #[case::negative("0--1", None)]
+    #[case::everything("0-18446744073709551615", None)]
+    #[case::open("0-", None)]
+    #[case::empty("", None)]
+    fn acknowledged_bytes(#[case] text: &str, #[case] expected: Option<u64>) {
+        assert_eq!(acknowledged(text), expected);
     }
 }

@@ -1,7 +1,8 @@
 //! Writing blobs: mount, upload session, one streamed PUT (distribution-spec, "Pushing blobs").
 //!
 //! Content passes through from a stream and is never collected, so it cannot be sent twice: when an
-//! upload fails, the caller starts a new one with a new stream.
+//! upload fails, the caller starts a new one with a new stream. Uploads of large blobs go on where
+//! they were cut; they are in `large_upload.rs` and made of the requests here.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION,
+};
 use reqwest::{Body, Method, Response, StatusCode};
 use tokio::time::timeout;
 use url::Url;
@@ -25,6 +28,9 @@ use super::meter::{Interruption, Meter};
 use super::origin::{self, Refusal};
 use super::{Client, Error};
 use crate::oci::{Descriptor, Digest, Repository};
+
+/// The least bytes of a chunk (distribution-spec, "Pushing a blob in chunks").
+const LEAST_CHUNK: &str = "oci-chunk-min-length";
 
 /// How long the best effort to cancel a failed upload may take.
 const CANCEL_TIME: Duration = Duration::from_secs(5);
@@ -41,9 +47,25 @@ pub enum Upload {
 /// An open upload of one blob. The registry ends an unused one by itself after a while.
 pub struct UploadSession {
     /// At the registry's origin. Its query can be all that is needed to write there.
-    location: Url,
-    scopes: Scopes,
-    subject: Subject,
+    pub(super) location: Url,
+    pub(super) scopes: Scopes,
+    pub(super) subject: Subject,
+    /// The least bytes of a chunk that is not the last, when the registry says.
+    pub(super) least_chunk: u64,
+    /// Whether an earlier process has opened it, so that it may hold bytes.
+    pub(super) reopened: bool,
+}
+
+/// A part of a blob as one request sends it.
+pub(super) struct Part<'a> {
+    /// Its first byte.
+    pub(super) first: u64,
+    /// Its bytes.
+    pub(super) length: u64,
+    /// The digest of the blob, when the upload ends with this part.
+    pub(super) completes: Option<&'a Digest>,
+    /// Whether the request says which part it is; the whole needs no range.
+    pub(super) ranged: bool,
 }
 
 impl fmt::Debug for UploadSession {
@@ -88,7 +110,10 @@ impl Client {
         };
         let started = match mounted {
             Ok(Some(upload)) => Ok(upload),
-            Ok(None) => self.open_session(repository, &subject).await,
+            Ok(None) => self
+                .open_session(repository, &subject)
+                .await
+                .map(Upload::Session),
             Err(problem) => Err(problem),
         };
         started.map_err(|problem| Error::new(Operation::StartUpload, subject, problem))
@@ -111,10 +136,16 @@ impl Client {
     {
         let meter = Arc::new(Meter::new(blob.size));
         let body = Body::wrap_stream(meter.clone().watch(content));
-        let sent = self.put_content(&session, blob, body, &meter).await;
+        let whole = Part {
+            first: 0,
+            length: blob.size,
+            completes: Some(&blob.digest),
+            ranged: false,
+        };
+        let sent = self.send_part(&session, &whole, body, &meter).await;
         // A failed source also breaks the request, so it is the first cause.
         let error = match (meter.interruption(), sent) {
-            (None, Ok(())) => return Ok(()),
+            (None, Ok(_)) => return Ok(()),
             (Some(Interruption::Source(error)), _) => UploadError::Source(error),
             (Some(Interruption::Length), _) => UploadError::SourceLength {
                 expected: blob.size,
@@ -125,8 +156,7 @@ impl Client {
                 problem,
             )),
         };
-        // It costs a try; the registry also forgets the session by itself.
-        let _ = timeout(CANCEL_TIME, self.cancel(&session)).await;
+        self.abandon(&session).await;
         Err(error)
     }
 
@@ -161,36 +191,51 @@ impl Client {
         }
     }
 
-    async fn open_session(
+    pub(super) async fn open_session(
         &self,
         repository: &Repository,
         subject: &Subject,
-    ) -> Result<Upload, Problem> {
+    ) -> Result<UploadSession, Problem> {
         let scopes = Scopes::push(repository);
         let target = format!("/v2/{repository}/blobs/uploads/");
         let response = self
             .send(&Request::new(Method::POST, target, scopes.clone()))
             .await?;
-        session(&response, scopes, subject).map(Upload::Session)
+        session(&response, scopes, subject)
     }
 
-    async fn put_content<E>(
+    /// Sends one part into a session, and returns the answer when it is a success.
+    pub(super) async fn send_part<E>(
         &self,
         session: &UploadSession,
-        blob: &Descriptor,
+        part: &Part<'_>,
         body: Body,
         meter: &Meter<E>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Response, Problem> {
         let mut url = session.location.clone();
-        url.query_pairs_mut()
-            .append_pair("digest", blob.digest.as_str());
-        let (mut request, authorization) = self.session_request(session, Method::PUT, url).await?;
+        let method = match part.completes {
+            Some(digest) => {
+                url.query_pairs_mut().append_pair("digest", digest.as_str());
+                Method::PUT
+            }
+            None => Method::PATCH,
+        };
+        let (mut request, authorization) =
+            self.session_request(session, method.clone(), url).await?;
         let headers = request.headers_mut();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(part.length));
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/octet-stream"),
         );
+        if let Some(last) = (part.first + part.length).checked_sub(1)
+            && part.ranged
+            && part.length > 0
+        {
+            let range = HeaderValue::try_from(format!("{}-{last}", part.first))
+                .map_err(|_| Problem::Configuration("a range is no header value"))?;
+            headers.insert(CONTENT_RANGE, range);
+        }
         *request.body_mut() = Some(body);
         let patience = &self.inner.patience;
         let response = tokio::select! {
@@ -216,8 +261,18 @@ impl Client {
             }
             _ => {}
         }
-        let response = expect_success(&self.inner.transport, &Method::PUT, response).await?;
-        check_content_digest(response.headers(), &blob.digest)
+        let response = expect_success(&self.inner.transport, &method, response).await?;
+        if let Some(digest) = part.completes {
+            check_content_digest(response.headers(), digest)?;
+        }
+        Ok(response)
+    }
+
+    /// Ends a session that is of no use any more, if the registry answers quickly enough.
+    ///
+    /// It costs a try; the registry also forgets the session by itself.
+    pub(super) async fn abandon(&self, session: &UploadSession) {
+        let _ = timeout(CANCEL_TIME, self.cancel(session)).await;
     }
 
     async fn cancel(&self, session: &UploadSession) -> Result<(), Problem> {
@@ -251,6 +306,16 @@ impl Client {
     }
 }
 
+impl UploadSession {
+    /// Takes over where the next request goes, which each answer may change.
+    pub(super) fn follow(&mut self, response: &Response) -> Result<(), Problem> {
+        if let Some(location) = text(response.headers(), LOCATION) {
+            self.location = resolve(response.url(), location)?;
+        }
+        Ok(())
+    }
+}
+
 /// The session that an answer opened.
 fn session(
     response: &Response,
@@ -260,14 +325,21 @@ fn session(
     let location = text(response.headers(), LOCATION).ok_or(Problem::Malformed(
         "an upload was accepted without a Location",
     ))?;
-    let location =
-        origin::upload_location(response.url(), location).map_err(|refusal| Problem::Refused {
-            pointer: Pointer::Location,
-            refusal,
-        })?;
     Ok(UploadSession {
-        location,
+        location: resolve(response.url(), location)?,
         scopes,
         subject: subject.clone(),
+        least_chunk: text(response.headers(), LEAST_CHUNK)
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .unwrap_or_default(),
+        reopened: false,
+    })
+}
+
+/// Where a session is, when the origin policy allows it.
+pub(super) fn resolve(answering: &Url, location: &str) -> Result<Url, Problem> {
+    origin::upload_location(answering, location).map_err(|refusal| Problem::Refused {
+        pointer: Pointer::Location,
+        refusal,
     })
 }

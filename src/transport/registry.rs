@@ -13,7 +13,9 @@ use super::{
     Source, VerifiedBlob,
 };
 use crate::oci::{Descriptor, Digest, Manifest, RegistryHost, Repository, Tag};
-use crate::registry::{Client, ManifestReference, Upload, UploadError};
+use crate::registry::{
+    BlobContent, CHUNK_BYTES, Client, ManifestReference, Upload, UploadError, UploadSession,
+};
 
 /// Tags that are asked for to learn what a repository holds: one page of most registries.
 const KNOWN_TAGS: usize = 1000;
@@ -61,6 +63,44 @@ impl RegistryRepository {
             registry: &self.registry,
             repository: &self.repository,
         }
+    }
+}
+
+impl RegistryRepository {
+    /// The session to write a blob to, which can be one that was left open; [`None`] when the blob
+    /// was mounted.
+    async fn open_upload(
+        &self,
+        blob: &Descriptor,
+        mount_from: Option<&Repository>,
+    ) -> Result<Option<UploadSession>, BlobError> {
+        if blob.size > CHUNK_BYTES
+            && mount_from.is_none()
+            && let Some(session) = self.client.saved_session(&self.repository, blob).await
+        {
+            return Ok(Some(session));
+        }
+        let upload = self
+            .client
+            .start_upload(&self.repository, &blob.digest, mount_from)
+            .await
+            .map_err(|error| BlobError::Destination(error.into()))?;
+        Ok(match upload {
+            Upload::Mounted => None,
+            Upload::Session(session) => Some(session),
+        })
+    }
+}
+
+impl BlobContent for VerifiedBlob {
+    type Error = Error;
+
+    fn descriptor(&self) -> &Descriptor {
+        self.descriptor()
+    }
+
+    fn read_from(&self, offset: u64) -> ByteStream {
+        self.read_from(offset)
     }
 }
 
@@ -161,20 +201,19 @@ impl Destination for RegistryRepository {
     ) -> BoxFuture<'a, Result<Placed, BlobError>> {
         async move {
             let blob = content.descriptor();
-            let upload = self
-                .client
-                .start_upload(&self.repository, &blob.digest, mount_from)
-                .await
-                .map_err(|error| BlobError::Destination(error.into()))?;
-            let session = match upload {
-                Upload::Mounted => return Ok(Placed::Mounted),
-                Upload::Session(session) => session,
+            let Some(session) = self.open_upload(blob, mount_from).await? else {
+                return Ok(Placed::Mounted);
             };
-            match self
-                .client
-                .upload_blob(session, blob, content.read_from(0))
-                .await
-            {
+            let sent = if blob.size > CHUNK_BYTES {
+                self.client
+                    .upload_large_blob(&self.repository, session, content)
+                    .await
+            } else {
+                self.client
+                    .upload_blob(session, blob, content.read_from(0))
+                    .await
+            };
+            match sent {
                 Ok(()) => Ok(Placed::Sent),
                 Err(UploadError::Source(error)) => Err(BlobError::Source(error)),
                 Err(UploadError::Destination(error)) => Err(BlobError::Destination(error.into())),

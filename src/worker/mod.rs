@@ -20,6 +20,8 @@ pub const PLAN_FILE: &str = "plan.json";
 pub const CREDENTIALS_DIRECTORY: &str = "/run/transship/credentials";
 /// Where Secrets with certificates are mounted, each in a directory of its own name.
 pub const CERTIFICATES_DIRECTORY: &str = "/run/transship/certificates";
+/// Where a volume for the state of open uploads is mounted.
+pub const STATE_DIRECTORY: &str = "/run/transship/state";
 /// Exit code of a worker that did all it could and reports failures; another pod would not do better.
 pub const EXIT_COPIES_FAILED: u8 = 10;
 /// Exit code of a worker that was told to stop before it had finished.
@@ -36,6 +38,9 @@ pub struct Options {
     pub certificates: PathBuf,
     /// Where the report goes.
     pub termination_log: PathBuf,
+    /// Where uploads of large blobs are written down, so that this worker can go on with them when
+    /// it is started again; nowhere without it. The directory must exist.
+    pub state_directory: Option<PathBuf>,
 }
 
 /// How a worker ended.
@@ -91,7 +96,7 @@ pub enum Error {
 pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcome, Error> {
     let plan = read_plan(&options.plan).await?;
     let catalog = access::load(&plan, &options.credentials, &options.certificates).await?;
-    let clients = Clients::new(catalog);
+    let clients = Clients::new(catalog).saving_uploads_in(options.state_directory.clone());
     tracing::info!(images = plan.images.len(), "copying");
     let report = tokio::select! {
         report = copy::execute(&plan, &clients) => report,

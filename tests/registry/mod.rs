@@ -3,6 +3,7 @@
 mod attempts;
 mod content;
 mod downloads;
+mod large_uploads;
 mod origins;
 mod real;
 mod secrets;

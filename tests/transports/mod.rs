@@ -3,3 +3,4 @@
 mod docker;
 mod docker_hostile;
 mod images;
+mod layouts;

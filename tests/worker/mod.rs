@@ -1,15 +1,20 @@
 //! The worker as its pod runs it: files in, exit code and report out.
 
 use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use assert_cmd::Command;
+use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use transship::registry::CHUNK_BYTES;
 use transship::worker::{EXIT_COPIES_FAILED, PLAN_FILE};
 
 use crate::support::docker_registry::{DockerRegistry, Settings};
+use crate::support::registry::{Action, Endpoint, Registry, Rule};
 use crate::support::tls::Authority;
 use crate::support::{blob, client, image, plain, push_blob, repository};
 
@@ -40,17 +45,36 @@ impl Pod {
         std::fs::write(directory.join(key), value).unwrap();
     }
 
+    fn arguments(&self) -> Vec<String> {
+        let argument = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        std::fs::create_dir_all(self.path("state")).unwrap();
+        vec![
+            "worker".to_owned(),
+            argument("plan", &self.path(PLAN_FILE)),
+            argument("credentials", &self.path("credentials")),
+            argument("certificates", &self.path("certificates")),
+            argument("termination-log", &self.path("report")),
+            argument("state-directory", &self.path("state")),
+            "--log-format=json".to_owned(),
+            "--log-level=trace".to_owned(),
+        ]
+    }
+
+    /// Starts the worker and does not wait for it.
+    fn start(&self) -> Child {
+        std::process::Command::new(env!("CARGO_BIN_EXE_transship"))
+            .args(self.arguments())
+            .env_clear()
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
     /// Runs the worker; returns exit code, report and log.
     fn run(&self) -> (Option<i32>, Value, String) {
-        let argument = |name: &str, path: &Path| format!("--{name}={}", path.display());
         let output = Command::cargo_bin("transship")
             .unwrap()
-            .arg("worker")
-            .arg(argument("plan", &self.path(PLAN_FILE)))
-            .arg(argument("credentials", &self.path("credentials")))
-            .arg(argument("certificates", &self.path("certificates")))
-            .arg(argument("termination-log", &self.path("report")))
-            .args(["--log-format=json", "--log-level=trace"])
+            .args(self.arguments())
             .env_clear()
             .output()
             .unwrap();
@@ -173,4 +197,71 @@ async fn what_cannot_start_says_why() {
         log.contains("the plan has version 2, this worker reads version 1"),
         "{log}"
     );
+}
+
+/// Returns when `holds` does.
+async fn until(holds: impl Fn() -> bool) {
+    let holding = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(2), holding)
+        .await
+        .expect("it never came to be");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_in_a_large_layer_goes_on_when_it_is_started_again() {
+    const LAYER_BYTES: u64 = 4 * CHUNK_BYTES;
+    let (source, destination) = (Registry::start().await, Registry::start().await);
+    let layer: Vec<u8> = (0..=250)
+        .cycle()
+        .take(usize::try_from(LAYER_BYTES).unwrap())
+        .collect();
+    let digest = source.seed_image("app", Some("v1"), &[&layer]);
+    let plan = json!({"version": 1, "images": [{
+        "source": format!("{}/app:v1", source.host()),
+        "access": {"insecure": true},
+        "digest": digest,
+        "destinations": [{
+            "reference": format!("{}/app:v1", destination.host()),
+            "access": {"insecure": true},
+        }],
+    }]});
+    let pod = Pod::new(&plan);
+    // The third chunk waits in the middle of the blob, where the worker is killed.
+    let waits = Action::Delay(Duration::from_hours(1));
+    let third = Rule::on(Endpoint::Session, waits).method(Method::PATCH);
+    destination.add(third.after(2).times(1));
+    let mut worker = pod.start();
+    until(|| destination.count(&Method::PATCH, Endpoint::Session) == 2).await;
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    assert_eq!(destination.manifest("app", "v1"), None);
+
+    let started_again = tokio::task::spawn_blocking(move || pod.run());
+    let (code, report, log) = started_again.await.unwrap();
+
+    assert_eq!((code, &report["failures"]), (Some(0), &json!([])), "{log}");
+    assert!(destination.manifest("app", "v1").is_some());
+    // What was acknowledged is sent once. Beside that there is only the chunk that waited: nobody
+    // has read it, and it has 16 MiB.
+    let chunks = destination.requests().into_iter();
+    let chunks = chunks.filter(|asked| asked.header("content-range").is_some());
+    let ranges: Vec<_> = chunks
+        .map(|asked| {
+            (
+                asked.header("content-range").unwrap().to_owned(),
+                asked.body_bytes,
+            )
+        })
+        .collect();
+    let chunk = |first: u64| {
+        let begin = first * CHUNK_BYTES;
+        (format!("{begin}-{}", begin + CHUNK_BYTES - 1), CHUNK_BYTES)
+    };
+    assert_eq!(ranges, [chunk(0), chunk(1), chunk(2), chunk(3)]);
+    assert_eq!(destination.open_sessions("app"), 0);
+    destination.assert_never_incomplete();
 }

@@ -28,6 +28,8 @@ const KEEP_FINISHED_SECONDS: u32 = 3600;
 const REPLACEMENTS: u32 = 3;
 /// Most characters of a Job's name, so that the names of its pods stay DNS labels.
 const MAX_NAME_LENGTH: usize = 52;
+/// The volume for the state of open uploads: files of less than 64 KiB, as many as blobs in flight.
+const STATE_SIZE: &str = "8Mi";
 /// The user of the image, of no rights on any node.
 const USER: i64 = 65532;
 
@@ -158,9 +160,14 @@ fn job(input: &RunInput<'_>, name: &str, owner: &OwnerReference) -> Value {
 }
 
 fn pod(input: &RunInput<'_>, name: &str) -> Value {
-    let mut volumes = vec![json!({"name": "plan", "configMap": {"name": name}})];
-    let mut mounts =
-        vec![json!({"name": "plan", "mountPath": worker::PLAN_DIRECTORY, "readOnly": true})];
+    let mut volumes = vec![
+        json!({"name": "plan", "configMap": {"name": name}}),
+        json!({"name": "state", "emptyDir": {"sizeLimit": STATE_SIZE}}),
+    ];
+    let mut mounts = vec![
+        json!({"name": "plan", "mountPath": worker::PLAN_DIRECTORY, "readOnly": true}),
+        json!({"name": "state", "mountPath": worker::STATE_DIRECTORY}),
+    ];
     let names = |name: fn(&AccessReference) -> Option<&String>| -> BTreeSet<&String> {
         input.plan.accesses().filter_map(name).collect()
     };
@@ -202,7 +209,11 @@ fn pod(input: &RunInput<'_>, name: &str) -> Value {
             "name": CONTAINER,
             "image": input.worker.image,
             "imagePullPolicy": input.worker.pull_policy,
-            "args": ["worker", "--log-format=json"],
+            "args": [
+                "worker",
+                "--log-format=json",
+                format!("--state-directory={}", worker::STATE_DIRECTORY),
+            ],
             "volumeMounts": mounts,
             "resources": {
                 "requests": {"cpu": "100m", "memory": "64Mi", "ephemeral-storage": "16Mi"},

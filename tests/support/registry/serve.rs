@@ -54,30 +54,39 @@ pub(super) async fn serve(
             _ => {}
         }
     }
-    let Some(body) = receive(body, limit, &mut recorded.body_bytes).await else {
+    let mut content = BytesMut::new();
+    let is_whole = receive(body, limit, &mut content).await;
+    recorded.body_bytes = content.len() as u64;
+    if !is_whole {
+        let mut state = shared.state.lock().unwrap();
+        let keeps = |action: &Action| matches!(action, Action::KeepArrived);
+        if actions.iter().any(keeps) {
+            uploads::keep(&mut state.storage, &Route::parse(&recorded.path), &content);
+        }
+        state.requests.push(recorded);
         scissors.cut();
-        shared.state.lock().unwrap().requests.push(recorded);
         return answer(500, &[], "");
-    };
+    }
+    let body = content.freeze();
     let response = shared.handle(&recorded, body, &actions);
     finish(&shared, response, recorded, &actions, scissors).await
 }
 
-/// The body of a request, unless it breaks off, is too large or is to be cut off at `limit`.
-async fn receive(body: Body, limit: Option<usize>, arrived: &mut u64) -> Option<Bytes> {
+/// Takes the body of a request; `false` when it breaks off, is too large or is to be cut off at
+/// `limit`.
+async fn receive(body: Body, limit: Option<usize>, content: &mut BytesMut) -> bool {
     let mut body = body.into_data_stream();
-    let mut content = BytesMut::new();
     while limit.is_none_or(|limit| content.len() < limit) {
-        let Some(piece) = body.next().await else {
-            break;
-        };
-        content.extend_from_slice(&piece.ok()?);
-        *arrived = content.len() as u64;
+        match body.next().await {
+            Some(Ok(piece)) => content.extend_from_slice(&piece),
+            Some(Err(_)) => return false,
+            None => break,
+        }
         if content.len() > MAX_BODY_BYTES {
-            return None;
+            return false;
         }
     }
-    limit.is_none().then(|| content.freeze())
+    limit.is_none()
 }
 
 impl Shared {

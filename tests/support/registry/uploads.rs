@@ -90,6 +90,14 @@ pub(super) fn session(
     }
 }
 
+/// Takes what a request has brought that did not come to its end.
+pub(super) fn keep(storage: &mut Storage, route: &Route<'_>, arrived: &[u8]) {
+    let sessions = &mut storage.repository(route.repository).sessions;
+    if let Some(received) = sessions.get_mut(route.item) {
+        received.extend_from_slice(arrived);
+    }
+}
+
 fn store(storage: &mut Storage, repository: &str, digest: &str, content: Bytes) -> Response<Body> {
     match digest.parse::<Digest>() {
         Ok(digest) if digest.matches(&content) => {

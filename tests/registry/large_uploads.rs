@@ -1,0 +1,251 @@
+//! Uploads of large blobs that are cut, in front of registries that forget, lie and refuse.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::http::Method;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use rstest::rstest;
+use transship::oci::Descriptor;
+use transship::registry::CHUNK_BYTES;
+use transship::transport::{
+    BlobError, BlobReader, ByteStream, Destination as _, Placed, RegistryRepository, VerifiedBlob,
+};
+
+use crate::support::registry::{Action, Endpoint, Recorded, Registry, Rule};
+use crate::support::{blob, client, plain, repository};
+
+const MIB: usize = 1024 * 1024;
+const CHUNK: u64 = CHUNK_BYTES;
+
+/// Content without a pattern that would hide a part in the wrong place.
+fn layer(mebibytes: usize) -> Bytes {
+    let block: Vec<u8> = (0..=250).cycle().take(MIB).collect();
+    let mut content = block.repeat(mebibytes);
+    for (number, block) in (0..=u8::MAX).zip(content.chunks_mut(MIB)) {
+        block.fill(number);
+    }
+    content.into()
+}
+
+#[derive(Debug)]
+struct Memory(Bytes);
+
+impl BlobReader for Memory {
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn read(&self, _blob: &Descriptor, offset: u64) -> ByteStream {
+        let rest = self.0.slice(usize::try_from(offset).unwrap()..);
+        // Pieces that no chunk ends with.
+        let pieces = (0..rest.len())
+            .step_by(300_000)
+            .map(move |at| Ok(rest.slice(at..rest.len().min(at + 300_000))));
+        stream::iter(pieces.collect::<Vec<_>>()).boxed()
+    }
+}
+
+async fn put(
+    registry: &Registry,
+    content: &Bytes,
+    state: Option<&Path>,
+) -> Result<Placed, BlobError> {
+    let mut client = client(registry.host(), &plain());
+    if let Some(directory) = state {
+        client = client.saving_uploads_in(directory.to_owned());
+    }
+    let host = registry.host().parse().unwrap();
+    let place = RegistryRepository::new(client, host, repository("app"));
+    let content = VerifiedBlob::new(blob(content), Arc::new(Memory(content.clone())));
+    place.put_blob(&content, None).await
+}
+
+/// Bytes that arrived at the registry beyond those of the blob.
+fn sent_twice(registry: &Registry, content: &Bytes) -> u64 {
+    let arrived: u64 = registry
+        .requests()
+        .iter()
+        .map(|asked| asked.body_bytes)
+        .sum();
+    arrived - content.len() as u64
+}
+
+fn is_in_place(registry: &Registry, content: &Bytes) -> bool {
+    registry.blob("app", &blob(content).digest).as_ref() == Some(content)
+}
+
+fn methods(registry: &Registry) -> Vec<Method> {
+    let requests = registry.requests().into_iter();
+    let uploads = requests.filter(|asked| asked.path.contains("/uploads/"));
+    uploads.map(|asked| asked.method).collect()
+}
+
+fn ranges(registry: &Registry) -> Vec<String> {
+    let range = |asked: &Recorded| asked.header("content-range").map(str::to_owned);
+    registry.requests().iter().filter_map(range).collect()
+}
+
+fn cut(method: Method, mebibytes: usize) -> Rule {
+    Rule::on(Endpoint::Session, Action::CutRequest(mebibytes * MIB)).method(method)
+}
+
+fn kept() -> Rule {
+    Rule::on(Endpoint::Session, Action::KeepArrived)
+}
+
+#[tokio::test]
+async fn a_blob_that_is_not_cut_is_one_request() {
+    for (mebibytes, state) in [(16, true), (16, false), (20, false)] {
+        let (registry, content) = (Registry::start().await, layer(mebibytes));
+        let directory = tempfile::tempdir().unwrap();
+        let state = state.then_some(directory.path());
+        put(&registry, &content, state).await.unwrap();
+        assert_eq!(methods(&registry), [Method::POST, Method::PUT]);
+        assert!(is_in_place(&registry, &content) && ranges(&registry).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_cut_upload_goes_on_with_what_the_registry_lacks() {
+    let (registry, content) = (Registry::start().await, layer(40));
+    registry.add(kept());
+    registry.add(cut(Method::PUT, 20).times(1));
+    registry.add(cut(Method::PUT, 5).after(1).times(1));
+    put(&registry, &content, None).await.unwrap();
+    assert!(is_in_place(&registry, &content));
+    assert_eq!(sent_twice(&registry, &content), 0);
+    let (post, get, put) = (Method::POST, Method::GET, Method::PUT);
+    assert_eq!(
+        methods(&registry),
+        [post, put.clone(), get.clone(), put.clone(), get, put]
+    );
+}
+
+#[tokio::test]
+async fn chunks_are_acknowledged_one_by_one_when_uploads_are_saved() {
+    let (registry, content) = (Registry::start().await, layer(40));
+    let directory = tempfile::tempdir().unwrap();
+    put(&registry, &content, Some(directory.path()))
+        .await
+        .unwrap();
+    assert!(is_in_place(&registry, &content));
+    assert_eq!(
+        methods(&registry),
+        [Method::POST, Method::PATCH, Method::PATCH, Method::PUT]
+    );
+    assert_eq!(
+        ranges(&registry),
+        ["0-16777215", "16777216-33554431", "33554432-41943039"]
+    );
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
+fn on(method: Method, action: Action) -> Rule {
+    Rule::on(Endpoint::Session, action).method(method).times(1)
+}
+
+fn lie(method: Method, range: &str) -> Rule {
+    on(method, Action::SetHeader("range", range.to_owned()))
+}
+
+fn forgotten() -> Action {
+    Action::Answer {
+        status: 202,
+        headers: vec![("range", "0-16777215".to_owned())],
+        body: String::new(),
+    }
+}
+
+#[rstest]
+#[case::cut_in_a_chunk(vec![cut(Method::PATCH, 5).after(1).times(1)], 6)]
+#[case::cut_in_the_last_chunk(vec![cut(Method::PUT, 5).times(1)], 6)]
+#[case::answer_of_a_chunk_lost(vec![on(Method::PATCH, Action::LoseAnswer)], 0)]
+#[case::answer_of_the_last_chunk_lost(vec![on(Method::PUT, Action::LoseAnswer)], 0)]
+#[case::overloaded(vec![on(Method::PATCH, Action::status(503)).after(1)], 16)]
+#[case::token_expired(vec![on(Method::PATCH, Action::status(401)).after(1)], 16)]
+#[case::session_lost(vec![on(Method::PATCH, Action::LoseSession).after(1)], 32)]
+#[case::chunk_acknowledged_and_forgotten(vec![on(Method::PATCH, forgotten())], 32)]
+#[case::chunk_not_counted(vec![lie(Method::PATCH, "0-0")], 0)]
+#[case::fewer_bytes_than_there_are(vec![lie(Method::PATCH, "0-1048575")], 16)]
+#[case::more_bytes_than_were_sent(vec![lie(Method::PATCH, "0-99999999")], 16)]
+#[case::resumed_with_a_lie(
+    vec![cut(Method::PATCH, 5).after(1).times(1), lie(Method::GET, "0-99999999999")], 22)]
+#[case::resumed_with_another_lie(
+    vec![cut(Method::PATCH, 5).after(1).times(1), lie(Method::GET, "0-20971519")], 22)]
+#[case::resumed_with_nonsense(
+    vec![cut(Method::PATCH, 5).after(1).times(1), lie(Method::GET, "all of it")], 22)]
+#[case::chunks_not_supported(
+    vec![Rule::on(Endpoint::Session, Action::status(405)).method(Method::PATCH)], 16)]
+#[case::chunks_too_large(
+    vec![Rule::on(Endpoint::Session, Action::status(413)).method(Method::PATCH)], 16)]
+#[case::pieces_are_refused_at_the_end(vec![on(Method::PUT, Action::status(400))], 40)]
+#[tokio::test]
+async fn whatever_happens_to_a_chunk_the_blob_arrives(
+    #[case] rules: Vec<Rule>,
+    #[case] most_mebibytes_twice: u64,
+) {
+    let (registry, content) = (Registry::start().await, layer(40));
+    rules.into_iter().for_each(|rule| registry.add(rule));
+    let directory = tempfile::tempdir().unwrap();
+    put(&registry, &content, Some(directory.path()))
+        .await
+        .unwrap();
+    assert!(is_in_place(&registry, &content));
+    let twice = sent_twice(&registry, &content);
+    assert!(
+        twice <= most_mebibytes_twice * MIB as u64,
+        "{twice} bytes twice: {:#?}",
+        methods(&registry)
+    );
+    assert_eq!(registry.open_sessions("app"), 0);
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_next_process_goes_on_unless_the_session_is_gone() {
+    for gone in [false, true] {
+        let (registry, content) = (Registry::start().await, layer(40));
+        let directory = tempfile::tempdir().unwrap();
+        registry.add(Rule::on(Endpoint::Session, Action::status(503)).method(Method::PUT));
+        put(&registry, &content, Some(directory.path()))
+            .await
+            .unwrap_err();
+        assert_eq!(directory.path().read_dir().unwrap().count(), 1);
+        registry.clear_rules();
+        let before = registry.requests().len();
+        if gone {
+            registry.add(Rule::on(Endpoint::Session, Action::LoseSession).times(1));
+        }
+        put(&registry, &content, Some(directory.path()))
+            .await
+            .unwrap();
+        assert!(is_in_place(&registry, &content));
+        let requests = registry.requests();
+        let sent: u64 = requests
+            .iter()
+            .skip(before)
+            .map(|asked| asked.body_bytes)
+            .sum();
+        let size = content.len() as u64;
+        assert_eq!(sent, if gone { size } else { size - 2 * CHUNK });
+        assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn damaged_content_is_not_left_behind() {
+    let (registry, content) = (Registry::start().await, layer(40));
+    let directory = tempfile::tempdir().unwrap();
+    let mut damaged = content.to_vec();
+    damaged[17 * MIB] ^= 1;
+    let client = client(registry.host(), &plain()).saving_uploads_in(directory.path().to_owned());
+    let host = registry.host().parse().unwrap();
+    let place = RegistryRepository::new(client, host, repository("app"));
+    let damaged = VerifiedBlob::new(blob(&content), Arc::new(Memory(damaged.into())));
+    let error = place.put_blob(&damaged, None).await.unwrap_err();
+    assert!(matches!(error, BlobError::Source(_)), "{error:?}");
+    assert_eq!(registry.open_sessions("app"), 0);
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
