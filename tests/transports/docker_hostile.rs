@@ -13,7 +13,7 @@ use transship::copy::ManifestName;
 use transship::oci::{Digest, MediaType};
 use transship::transport::DockerArchiveSource;
 
-use super::images::{Image, append, append_link, copy, hex, repository};
+use super::images::{Image, append, append_link, copy, gzip, hex, repository};
 use crate::support::registry::Registry;
 
 type Archive = tar::Builder<Vec<u8>>;
@@ -96,6 +96,13 @@ fn without_end() -> Vec<u8> {
     content
 }
 
+fn compressed() -> Vec<u8> {
+    let mut content = gzip(&archive(|_, _| ()));
+    // At least one block, as any real one has.
+    content.resize(content.len().next_multiple_of(512), 0);
+    content
+}
+
 fn flipped(position: usize) -> Vec<u8> {
     let mut content = archive(|_, _| ());
     content[position] ^= 1;
@@ -105,6 +112,7 @@ fn flipped(position: usize) -> Vec<u8> {
 #[rstest]
 #[case::empty_file(Vec::new(), "cut short")]
 #[case::no_tar(vec![b'x'; 10_000], "not a tar archive")]
+#[case::compressed(compressed(), "compressed as a whole")]
 #[case::no_end_mark(without_end(), "cut short")]
 #[case::damaged_header(flipped(0), "not a tar archive, or damaged, at byte 0")]
 #[case::no_table(archive(|_, table| *table = Value::Null), "it has no manifest.json")]

@@ -55,6 +55,9 @@ pub(crate) enum TarError {
     /// The archive ends in the middle of an entry, or without its end mark.
     #[error("it is cut short: the archive ends at byte {0} without its end mark")]
     CutShort(u64),
+    /// The whole archive is compressed, so that nothing in it can be found without unpacking it.
+    #[error("it is compressed as a whole: unpack it with gunzip, unxz or unzstd first")]
+    Compressed,
     /// A header does not have its checksum, or a field that is no number.
     #[error("it is not a tar archive, or damaged, at byte {0}")]
     Header(u64),
@@ -264,8 +267,16 @@ fn read_header(file: &File, position: u64, length: u64) -> Result<Option<Header>
         .sum();
     match header.cksum() {
         Ok(expected) if expected == sum => Ok(Some(header)),
+        _ if position == 0 && is_compressed(bytes) => Err(TarError::Compressed),
         _ => Err(TarError::Header(position)),
     }
+}
+
+fn is_compressed(start: &[u8]) -> bool {
+    matches!(
+        start,
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0xfd, b'7', b'z', b'X', b'Z', 0, ..]
+    )
 }
 
 fn is_file(kind: EntryType) -> bool {
