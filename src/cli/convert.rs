@@ -7,7 +7,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::copy::one_image;
-use super::places::BothArguments;
+use super::places::{BothArguments, PLACES};
 use super::run::{EXIT_CODES, RunArguments};
 
 /// Copy an image and change its form: Docker or OCI, gzip or zstd
@@ -24,6 +24,8 @@ Examples:
   transship convert --format oci --compression zstd registry.example/app:1 registry.example/app:1-zstd
   transship convert --format docker --leave-out-unsupported alpine:3.22 localhost:5000/alpine:3.22
   transship convert --compression gzip:9 --platform linux/amd64 a.example/app:1 b.example/app:1
+
+{PLACES}
 
 {EXIT_CODES}"))]
 pub(super) struct Arguments {

@@ -8,11 +8,11 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::list_tags::MAX_TAGS;
-use super::places::{BothArguments, Places};
+use super::places::{BothArguments, PLACES, Places};
 use super::run::{EXIT_CODES, RunArguments};
 use crate::copy::{ImageCopy, ManifestName, Target};
 
-/// Copy an image from one registry to another
+/// Copy an image from one place to another
 ///
 /// Every byte is as it was: all platforms, the same digest, with signatures, attestations and other
 /// referrers, unless the form of the image is to change: see `transship convert`. What the
@@ -24,23 +24,28 @@ Examples:
   transship copy alpine:3.22 registry.example/mirror/alpine:3.22
   transship copy --all-tags quay.io/org/app registry.example/org/app
   transship copy --platform linux/amd64 alpine:3.22 localhost:5000/alpine:3.22
+  transship copy alpine:3.22 oci:images:alpine-3.22
+  transship copy oci-archive:bundle.tar:v1 registry.example/app:v1
+  transship copy --no-referrers --platform linux/amd64 alpine:3.22 docker-daemon:alpine:3.22
   transship copy --dry-run alpine:3.22 localhost:5000/alpine:3.22
   transship copy --dest-creds-file - a.example/app:1 b.example/app:1 < user-and-password
+
+{PLACES}
 
 Credentials: the files that `docker login`, `podman login` and `skopeo login` write, with their \
 credential helpers.
 
 {EXIT_CODES}"))]
 pub(super) struct Arguments {
-    /// What to copy: HOST/REPOSITORY[:TAG][@DIGEST]
+    /// What to copy: HOST/REPOSITORY[:TAG][@DIGEST], or another place
     #[arg(value_name = "SOURCE")]
     source: String,
 
-    /// Where to: HOST/REPOSITORY[:TAG]; @DIGEST stores it without a tag
+    /// Where to: HOST/REPOSITORY[:TAG]; @DIGEST stores it without a tag; or another place
     #[arg(value_name = "DESTINATION")]
     destination: String,
 
-    /// Source and destination are repositories: copy every tag
+    /// Source and destination are repositories or layouts: copy every tag
     #[arg(short, long)]
     all_tags: bool,
 

@@ -22,6 +22,11 @@ use crate::transport::{
 /// Most bytes of a file with certificates.
 const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What the help says of places that are no registry.
+pub(super) const PLACES: &str = "\
+Other places: oci:PATH[:TAG|@DIGEST] and oci-archive:PATH[:TAG|@DIGEST] (OCI image layout), dir:PATH (skopeo's \
+directory), docker-archive:PATH[:REPOSITORY:TAG] (docker save and load), docker-daemon:REPOSITORY:TAG.";
+
 /// How to reach the one registry of a command.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Access")]

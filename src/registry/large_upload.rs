@@ -5,7 +5,7 @@
 //! chunks instead, because only what was acknowledged is still there after the process was killed.
 //! Whatever a registry says about a session, only its judgement of the whole content by its digest
 //! counts; one that refuses it gets the blob once more in one request. The reasons are in
-//! docs/adr/0010-uploads-that-resume.md.
+//! docs/adr/0011-uploads-that-resume.md.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

@@ -253,8 +253,10 @@ async fn every_command_of_the_table_for_skopeo_users_works() {
             .replace("b.example", destination.host())
             .replace("DIGEST", published.index.digest().as_str())
             .replace("mirror.yaml", &file);
-        let arguments: Vec<&str> = command.split(' ').collect();
-        let output = run(&arguments);
+        let output = transship(&command.split(' ').collect::<Vec<_>>())
+            .current_dir(&directory)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{command}: {output:?}");
     }
 }
