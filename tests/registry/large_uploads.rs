@@ -187,7 +187,9 @@ async fn whatever_happens_to_a_chunk_the_blob_arrives(
     #[case] most_mebibytes_twice: u64,
 ) {
     let (registry, content) = (Registry::start().await, layer(40));
-    rules.into_iter().for_each(|rule| registry.add(rule));
+    for rule in rules {
+        registry.add(rule);
+    }
     let directory = tempfile::tempdir().unwrap();
     put(&registry, &content, Some(directory.path()))
         .await
