@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
     termination_log: PathBuf,
 
-    /// Where to write down how far uploads of large layers are, to go on with them when started again
+    /// Where the state of uploads is kept, to go on with them after a kill
     #[arg(long, value_name = "DIRECTORY")]
     state_directory: Option<PathBuf>,
 

@@ -164,7 +164,7 @@ fn entry<'a, T>(
 pub struct Clients {
     catalog: AccessCatalog,
     state_directory: Option<PathBuf>,
-    clients: Mutex<HashMap<(RegistryHost, AccessReference), Vec<KnownClient>>>,
+    known: Mutex<HashMap<(RegistryHost, AccessReference), Vec<KnownClient>>>,
 }
 
 /// A client with its credentials: those of one Secret may differ by repository.
@@ -181,7 +181,7 @@ impl Clients {
         Self {
             catalog,
             state_directory: None,
-            clients: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -201,7 +201,7 @@ impl Clients {
         names: &AccessReference,
     ) -> Result<Client, Failure> {
         let access = self.catalog.access(names, reference)?;
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = clients
             .entry((reference.registry().clone(), names.clone()))
             .or_default();

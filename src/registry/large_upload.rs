@@ -289,7 +289,7 @@ impl<C: BlobContent> Transfer<'_, C> {
         // At the end, bytes beyond it are a fault to be noticed.
         let most = if ends { u64::MAX } else { length };
         let meter = Arc::new(Meter::new(length));
-        let body = Body::wrap_stream(meter.clone().watch(take(self.reading().await, most)));
+        let body = Body::wrap_stream(meter.clone().watch(take(self.reading(), most)));
         let end = self.offset.saturating_add(length);
         self.sent = self.sent.max(end);
         let sent = self
@@ -323,7 +323,7 @@ impl<C: BlobContent> Transfer<'_, C> {
     }
 
     /// What gives the bytes from the offset on: the reading of the last chunk, if it stands there.
-    async fn reading(&mut self) -> Arc<Mutex<Reading<C::Error>>> {
+    fn reading(&mut self) -> Arc<Mutex<Reading<C::Error>>> {
         if let Some(reading) = &self.reading
             // Whoever holds it still is a request that was answered before its end.
             && reading.try_lock().is_ok_and(|reading| reading.position == self.offset)

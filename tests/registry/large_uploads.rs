@@ -13,6 +13,7 @@ use transship::transport::{
     BlobError, BlobReader, ByteStream, Destination as _, Placed, RegistryRepository, VerifiedBlob,
 };
 
+use crate::support::docker_registry::DockerRegistry;
 use crate::support::registry::{Action, Endpoint, Recorded, Registry, Rule};
 use crate::support::{blob, client, plain, repository};
 
@@ -187,7 +188,9 @@ async fn whatever_happens_to_a_chunk_the_blob_arrives(
     #[case] most_mebibytes_twice: u64,
 ) {
     let (registry, content) = (Registry::start().await, layer(40));
-    rules.into_iter().for_each(|rule| registry.add(rule));
+    for rule in rules {
+        registry.add(rule);
+    }
     let directory = tempfile::tempdir().unwrap();
     put(&registry, &content, Some(directory.path()))
         .await
@@ -232,6 +235,55 @@ async fn the_next_process_goes_on_unless_the_session_is_gone() {
         assert_eq!(sent, if gone { size } else { size - 2 * CHUNK });
         assert_eq!(directory.path().read_dir().unwrap().count(), 0);
     }
+}
+
+/// Gives the first bytes and then nothing more.
+#[derive(Debug)]
+struct Stalled(Memory, usize);
+
+impl BlobReader for Stalled {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    fn read(&self, blob: &Descriptor, offset: u64) -> ByteStream {
+        assert_eq!(offset, 0);
+        let start = Memory(self.0.0.slice(..self.1));
+        start.read(blob, 0).chain(stream::pending()).boxed()
+    }
+}
+
+#[rstest]
+#[case::between_chunks(32)]
+#[case::in_a_chunk(36)]
+#[tokio::test]
+async fn a_real_registry_takes_chunks_of_two_processes(#[case] mebibytes: usize) {
+    let (registry, content) = (DockerRegistry::plain(), layer(40));
+    let directory = tempfile::tempdir().unwrap();
+    let client = client(registry.host(), &plain()).saving_uploads_in(directory.path().to_owned());
+    let host = registry.host().parse().unwrap();
+    let place = RegistryRepository::new(client, host, repository("app"));
+    let first = Stalled(Memory(content.clone()), mebibytes * MIB);
+    let first = VerifiedBlob::new(blob(&content), Arc::new(first));
+    let acknowledged = async {
+        loop {
+            let mut files = directory.path().read_dir().unwrap().flatten();
+            let states = files.find_map(|file| std::fs::read_to_string(file.path()).ok());
+            if states.is_some_and(|state| state.contains("\"acknowledged\":33554432")) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    // Whoever is dropped leaves the session as a process that is killed does.
+    tokio::select! {
+        put = place.put_blob(&first, None) => panic!("it has not got all bytes: {put:?}"),
+        () = acknowledged => {}
+    }
+    let again = VerifiedBlob::new(blob(&content), Arc::new(Memory(content.clone())));
+    place.put_blob(&again, None).await.unwrap();
+    assert!(place.has_blob(again.descriptor()).await.unwrap());
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0);
 }
 
 #[tokio::test]

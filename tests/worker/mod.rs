@@ -2,14 +2,15 @@
 
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use assert_cmd::Command;
-use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use transship::registry::CHUNK_BYTES;
 use transship::worker::{EXIT_COPIES_FAILED, PLAN_FILE};
 
@@ -199,18 +200,6 @@ async fn what_cannot_start_says_why() {
     );
 }
 
-/// Returns when `holds` does.
-async fn until(holds: impl Fn() -> bool) {
-    let holding = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(2), holding)
-        .await
-        .expect("it never came to be");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed_in_a_large_layer_goes_on_when_it_is_started_again() {
     const LAYER_BYTES: u64 = 4 * CHUNK_BYTES;
@@ -231,11 +220,24 @@ async fn a_worker_that_is_killed_in_a_large_layer_goes_on_when_it_is_started_aga
     }]});
     let pod = Pod::new(&plan);
     // The third chunk waits in the middle of the blob, where the worker is killed.
-    let waits = Action::Delay(Duration::from_hours(1));
-    let third = Rule::on(Endpoint::Session, waits).method(Method::PATCH);
-    destination.add(third.after(2).times(1));
+    let arrived = Arc::new(Notify::new());
+    let third = Rule::on(Endpoint::Session, Action::Delay(Duration::from_hours(1))).when({
+        let arrived = Arc::clone(&arrived);
+        move |asked| {
+            let is_third = asked
+                .header("content-range")
+                .is_some_and(|range| range.starts_with("33554432-"));
+            if is_third {
+                arrived.notify_one();
+            }
+            is_third
+        }
+    });
+    destination.add(third.times(1));
     let mut worker = pod.start();
-    until(|| destination.count(&Method::PATCH, Endpoint::Session) == 2).await;
+    tokio::time::timeout(Duration::from_mins(2), arrived.notified())
+        .await
+        .expect("the third chunk never came");
     worker.kill().unwrap();
     worker.wait().unwrap();
     assert_eq!(destination.manifest("app", "v1"), None);
