@@ -181,7 +181,14 @@ impl Shared {
             return refusal;
         }
         let storage = &mut state.storage;
-        let response = match route.endpoint {
+        if let Some(dialect) = self.dialect {
+            let exists = storage.repositories.contains_key(route.repository);
+            if let Some(refusal) = dialect.refuse(&route, &request, body.len(), exists) {
+                return refusal;
+            }
+            request.query = dialect.understand(&route, &request.query);
+        }
+        let mut response = match route.endpoint {
             Endpoint::Ping => answer(200, &[], ""),
             Endpoint::Token => return state.tokens.issue(&self.guard, &request),
             Endpoint::Blob => content::blob(storage, &route, &request),
@@ -200,6 +207,13 @@ impl Shared {
             for action in actions {
                 afterwards(storage, action, &request);
             }
+        }
+        if let Some(dialect) = self.dialect {
+            let reads = state.requests.iter().filter(|earlier| {
+                earlier.method == Method::GET && earlier.endpoint == Endpoint::Manifest
+            });
+            let reads = reads.count() + usize::from(request.method == Method::GET);
+            dialect.speak(&route, &request, &mut response, &self.origin, reads);
         }
         response
     }
