@@ -1,5 +1,6 @@
 //! The copy engine against real registries, and against one that counts and misbehaves.
 
+mod cases;
 mod dialects;
 mod fault_storm;
 mod images;
