@@ -40,7 +40,6 @@ fn seed_index(scene: &Scene, tag: Option<&str>, manifests: &[Value]) -> Digest {
 }
 
 #[rstest]
-#[case::case_21_only_the_last_chunk_is_kept(Endpoint::Session, Action::LastChunkWins)]
 #[case::case_30_the_session_is_lost(Endpoint::Session, Action::LoseSession)]
 #[case::case_30_the_blob_is_acknowledged_and_forgotten(Endpoint::Session, Action::Forget)]
 #[case::case_76_the_connection_ends_before_the_answer(Endpoint::Session, Action::LoseAnswer)]
