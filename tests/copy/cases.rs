@@ -205,3 +205,51 @@ async fn case_37_an_upload_that_is_damaged_on_its_way_gets_no_tag() {
     assert!(scene.destination.manifest("m/app", "v1").is_none());
     arrives(&scene).await;
 }
+
+#[tokio::test]
+async fn case_54_referrers_come_in_pages() {
+    let scene = Scene::start().await;
+    let image = scene.source.seed_image("app", Some("v1"), &[b"layer"]);
+    let empty = descriptor(&scene, "application/vnd.oci.empty.v1+json", b"{}");
+    let signature = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": empty,
+        "layers": [empty],
+        "subject": entry(&scene, &image),
+    });
+    let signature = scene.source.seed_manifest("app", None, &signature);
+    let path = format!("/v2/app/referrers/{image}");
+    // The first page lists the image itself, the second the signature.
+    let page = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{
+        "mediaType": MANIFEST, "digest": image, "size": entry(&scene, &image)["size"],
+    }]});
+    let first = Action::Answer {
+        status: 200,
+        headers: vec![
+            ("content-type", INDEX.to_owned()),
+            ("link", format!("<{path}?page=2>; rel=\"next\"")),
+        ],
+        body: page.to_string(),
+    };
+    let rule = Rule::on(Endpoint::Referrers, first).times(1);
+    scene
+        .source
+        .add(rule.when(move |request| request.path == path));
+    arrives(&scene).await;
+    let there = scene.destination.manifest("m/app", signature.as_str());
+    assert_eq!(there, scene.source.manifest("app", signature.as_str()));
+}
+
+#[tokio::test]
+async fn case_66_a_manifest_that_does_not_name_its_type_keeps_the_one_it_was_served_with() {
+    let scene = Scene::start().await;
+    let config = descriptor(&scene, CONFIG, b"{}");
+    let image = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+    crate::support::install_tls_provider();
+    let url = format!("http://{}/v2/app/manifests/v1", scene.source.host());
+    let put = reqwest::Client::new().put(url).body(image);
+    let put = put.header("content-type", MANIFEST).send().await.unwrap();
+    assert_eq!(put.status(), 201);
+    arrives(&scene).await;
+}

@@ -27,7 +27,7 @@ pub(crate) enum Dialect {
     Acr,
     /// Mounting needs `from`; unknown types of manifests are refused; no referrers API.
     Quay,
-    /// Tags in pages of 100; the answer about an absent repository is 404 with a body of its own.
+    /// Tags in pages of 100.
     Harbor,
     /// What is absent is forbidden; tags cannot be deleted; digests are not named in answers.
     Artifactory,
