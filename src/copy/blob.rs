@@ -159,7 +159,7 @@ impl BlobTransfers {
         let existing = destination.existing().await;
         // In an empty repository nothing has to be looked for.
         if *existing != Existing::Nothing
-            && place
+            && destination
                 .has_blob(blob)
                 .await
                 .map_err(FailedAttempt::of(Side::Destination))?

@@ -213,7 +213,6 @@ impl Engine<'_> {
                     match (may_have, goal.reference(&copy.image)) {
                         (true, Some(reference)) => goal
                             .destination
-                            .place
                             .find_manifest(reference)
                             .await
                             .map_err(|error| Failure::of_place(Side::Destination, &error)),

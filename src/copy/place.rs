@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
 use super::ImageCopy;
-use crate::oci::{Digest, Tag};
-use crate::transport::{Destination, Existing, Source};
+use crate::oci::{Descriptor, Digest, Tag};
+use crate::registry::{ErrorKind, ManifestReference};
+use crate::transport::{Destination, Error, Existing, Source};
 
 /// Tags of a source that are listed to find signatures and fallback tags without asking for each.
 const MAX_SOURCE_TAGS: usize = 10_000;
@@ -54,6 +55,19 @@ impl DestinationState {
         }
     }
 
+    /// The digest that the place has for `reference`.
+    pub(super) async fn find_manifest(
+        &self,
+        reference: ManifestReference<'_>,
+    ) -> Result<Option<Digest>, Error> {
+        unless_hidden(self.place.find_manifest(reference).await)
+    }
+
+    /// Whether the place has `blob`.
+    pub(super) async fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        unless_hidden(self.place.has_blob(blob).await)
+    }
+
     /// The state of one manifest in this run.
     pub(super) fn manifest(&self, digest: &Digest) -> ManifestState {
         let mut manifests = self
@@ -61,6 +75,15 @@ impl DestinationState {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(manifests.entry(digest.clone()).or_default())
+    }
+}
+
+/// What was found, where nothing is found if the registry denies the look. Some answer that for what
+/// is absent; who really lacks the right is told so by the first write.
+fn unless_hidden<T: Default>(found: Result<T, Error>) -> Result<T, Error> {
+    match found {
+        Err(Error::Registry(error)) if error.kind() == ErrorKind::Denied => Ok(T::default()),
+        found => found,
     }
 }
 

@@ -161,12 +161,12 @@ impl Writer<'_> {
     }
 
     async fn is_there(&self, digest: &Digest) -> Result<bool, WriteError> {
-        let place = &self.destination.place;
         let of_destination = |error| WriteError::of_destination(&error);
         if *self.destination.existing().await == Existing::Nothing {
             return Ok(false);
         }
-        Ok(place
+        Ok(self
+            .destination
             .find_manifest(ManifestReference::Digest(digest))
             .await
             .map_err(of_destination)?
@@ -181,5 +181,5 @@ pub(super) async fn find(
     digest: &Digest,
 ) -> Result<Option<Digest>, Error> {
     let reference = tag.map_or(ManifestReference::Digest(digest), ManifestReference::Tag);
-    destination.place.find_manifest(reference).await
+    destination.find_manifest(reference).await
 }

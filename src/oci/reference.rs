@@ -339,12 +339,12 @@ mod tests {
     #[case("[::1]:5000/tool:1", "[::1]:5000/tool:1")]
     #[case("[::1]/tool:1", "[::1]/tool:1")]
     #[case("quay.io/a/b__c/d--e.f:1_2-3.4", "quay.io/a/b__c/d--e.f:1_2-3.4")]
-    fn references_are_normalised(#[case] text: &str, #[case] expected: &str) {
+    fn cases_69_70_and_71_references_are_normalised(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(text.parse::<Reference>().unwrap().to_string(), expected);
     }
 
     #[test]
-    fn a_digest_pins_and_the_tag_is_kept() {
+    fn case_70_a_digest_pins_and_the_tag_is_kept() {
         let both: Reference = format!("ghcr.io/org/tool:v1@{DIGEST}").parse().unwrap();
         assert_eq!(both.digest().unwrap().as_str(), DIGEST);
         assert_eq!(both.tag().unwrap().as_str(), "v1");

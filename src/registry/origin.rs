@@ -224,7 +224,7 @@ mod tests {
     #[case::absolute("https://r.test/v2/x", "https://r.test/v2/x")]
     #[case::default_port("https://r.test:443/v2/x", "https://r.test/v2/x")]
     #[case::without_scheme("//r.test/v2/x", "https://r.test/v2/x")]
-    fn upload_locations_are_resolved(#[case] location: &str, #[case] expected: &str) {
+    fn cases_3_and_4_upload_locations_are_resolved(#[case] location: &str, #[case] expected: &str) {
         let answering = url("https://r.test/v2/a/blobs/uploads/");
         assert_eq!(upload_location(&answering, location), Ok(url(expected)));
     }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_may_change_origin_but_not_lose_tls() {
+    fn case_8_redirects_may_change_origin_but_not_lose_tls() {
         let answering = url("https://r.test/v2/a/blobs/sha256:00");
         assert!(redirect_target(&answering, "https://store.test/b?sig=1").is_ok());
         assert_eq!(

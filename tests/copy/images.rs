@@ -154,7 +154,7 @@ async fn read(client: &Client, name: &str, tag: &str) -> Option<Manifest> {
 }
 
 #[tokio::test]
-async fn an_index_arrives_byte_for_byte_with_all_platforms_and_shared_layers_move_once() {
+async fn case_67_an_index_arrives_byte_for_byte_with_all_platforms_and_shared_layers_move_once() {
     let registries = Registries::start();
     let (source, app) = (registries.source(), repository("team/app"));
     let one = push_image(&source, &app, "one", &["shared layer", "layer of one"]).await;
@@ -238,7 +238,7 @@ async fn what_one_repository_of_the_destination_holds_is_mounted_into_the_next()
 }
 
 #[tokio::test]
-async fn a_plan_is_carried_out_by_digest_whatever_the_tag_says_now() {
+async fn case_49_a_plan_is_carried_out_by_digest_whatever_the_tag_says_now() {
     let registries = Registries::start();
     let (source, app) = (registries.source(), repository("team/app"));
     let planned = push_image(&source, &app, "planned", &["layer"]).await;

@@ -1,6 +1,8 @@
 //! The copy engine against real registries, and against one that counts and misbehaves.
 
+mod cases;
 mod conversion;
+mod dialects;
 mod fault_storm;
 mod images;
 mod platforms;

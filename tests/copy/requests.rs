@@ -86,7 +86,7 @@ async fn unchanged_tags_cost_one_look_on_each_side() {
 }
 
 #[tokio::test]
-async fn a_blob_moves_once_and_is_mounted_into_every_other_repository() {
+async fn cases_15_and_29_a_blob_moves_once_and_is_mounted_into_every_other_repository() {
     let scene = Scene::start().await;
     let repositories = ["a", "b", "c", "d", "e", "f"];
     for repository in repositories {

@@ -40,8 +40,11 @@ pub(super) fn wish(from: &'static str, to: &'static str, tag: &str) -> Wish {
 
 impl Scene {
     pub(super) async fn start() -> Self {
+        Self::between(Registry::start().await, Registry::start().await)
+    }
+
+    pub(super) fn between(source: Registry, destination: Registry) -> Self {
         install_tls_provider();
-        let (source, destination) = (Registry::start().await, Registry::start().await);
         let client = |registry: &Registry| {
             let patience = Patience {
                 first_wait: Duration::from_millis(1),

@@ -155,6 +155,127 @@ async fn an_answer_comes_late() {
     assert!(began.elapsed() >= delay);
 }
 
+/// Sends content in one request under its true digest; the status.
+async fn post(registry: &Registry, content: &'static [u8]) -> u16 {
+    let digest = Digest::sha256(content);
+    let url = format!(
+        "http://{}/v2/app/blobs/uploads/?digest={digest}",
+        registry.host()
+    );
+    let response = http().post(&url).body(content).send().await.unwrap();
+    response.status().as_u16()
+}
+
+#[rstest::rstest]
+#[case::flipped(Action::FlipReceivedBit(0), 400)]
+#[case::too_large(Action::MaxBody(6), 413)]
+#[case::large_enough(Action::MaxBody(7), 201)]
+#[tokio::test]
+async fn an_upload_is_damaged_or_refused(#[case] action: Action, #[case] status: u16) {
+    let registry = Registry::start().await;
+    registry.add(Rule::on(Endpoint::Uploads, action));
+    assert_eq!(post(&registry, b"content").await, status);
+    let stored = registry.blob("app", &Digest::sha256(b"content"));
+    assert_eq!(stored.is_some(), status == 201);
+}
+
+#[tokio::test]
+async fn the_last_chunk_wins() {
+    let registry = Registry::start().await;
+    registry.add(Rule::on(Endpoint::Session, Action::LastChunkWins));
+    let http = http();
+    let url = format!("http://{}/v2/app/blobs/uploads/", registry.host());
+    let opened = http.post(&url).send().await.unwrap();
+    let location = opened.headers()["location"].to_str().unwrap();
+    let session = format!("http://{}{location}", registry.host());
+    for (range, chunk) in [("0-3", "0123"), ("4-5", "45")] {
+        let chunk = http
+            .patch(&session)
+            .header("content-range", range)
+            .body(chunk);
+        assert_eq!(chunk.send().await.unwrap().status(), 202);
+    }
+    let digest = Digest::sha256(b"45");
+    let end = http.put(format!("{session}?digest={digest}")).send();
+    assert_eq!(end.await.unwrap().status(), 201);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_seen_later() {
+    let registry = Registry::start().await;
+    registry.add(Rule::on(Endpoint::Uploads, Action::ShowLater(2)));
+    registry.add(Rule::on(Endpoint::Manifest, Action::ShowLater(1)).method(Method::PUT));
+    assert_eq!(post(&registry, b"content").await, 201);
+    let url = format!("http://{}/v2/app", registry.host());
+    let get = async |rest: String| {
+        let response = http().get(format!("{url}/{rest}")).send().await.unwrap();
+        response.status().as_u16()
+    };
+    let blob = Digest::sha256(b"content");
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(get(format!("blobs/{blob}")).await);
+    }
+    assert_eq!(statuses, [404, 404, 200]);
+
+    let index = "application/vnd.oci.image.index.v1+json";
+    let put = http().put(format!("{url}/manifests/v1"));
+    let put = put.header("content-type", index).body("{\"manifests\":[]}");
+    assert_eq!(put.send().await.unwrap().status(), 201);
+    assert_eq!(get("manifests/v1".to_owned()).await, 404);
+    assert_eq!(get("manifests/v1".to_owned()).await, 200);
+}
+
+#[tokio::test]
+async fn garbage_is_collected_between_two_requests() {
+    let (registry, url) = with_a_blob().await;
+    let kept = registry.seed_image("app", Some("v1"), &[b"kept"]);
+    let collects = Rule::on(Endpoint::Blob, Action::CollectGarbage);
+    registry.add(collects.method(Method::GET));
+    assert_eq!(http().head(&url).send().await.unwrap().status(), 200);
+    assert_eq!(http().get(&url).send().await.unwrap().status(), 404);
+    assert!(registry.manifest("app", kept.as_str()).is_some());
+    assert!(registry.blob("app", &Digest::sha256(b"kept")).is_some());
+    registry.assert_never_incomplete();
+}
+
+#[tokio::test]
+async fn an_answer_is_compressed() {
+    let (registry, url) = with_a_blob().await;
+    registry.add(Rule::on(Endpoint::Blob, Action::Compress));
+    let response = http().get(&url).send().await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let body = response.bytes().await.unwrap();
+    // The stored block, and the checksum that `gzip` gives for it.
+    assert_eq!(&body[10..25], b"\x00\x0a\x00\xf5\xff0123456789");
+    assert_eq!(&body[30..], b"\xc6\xc7\x84\xa6\x0a\x00\x00\x00");
+}
+
+#[tokio::test]
+async fn pages_have_no_end() {
+    let registry = Registry::start().await;
+    registry.seed_image("app", Some("v1"), &[]);
+    registry.add(Rule::on(Endpoint::Tags, Action::EndlessPages));
+    let url = format!("http://{}/v2/app/tags/list", registry.host());
+    let mut links = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let response = http().get(&url).send().await.unwrap();
+        links.insert(response.headers()["link"].to_str().unwrap().to_owned());
+    }
+    assert_eq!(links.len(), 3);
+}
+
+#[tokio::test]
+async fn content_is_at_another_origin() {
+    let (registry, url) = with_a_blob().await;
+    let (store, stored) = with_a_blob().await;
+    let elsewhere = Action::RedirectTo(format!("http://{}", store.host()));
+    registry.add(Rule::on(Endpoint::Blob, elsewhere));
+    let response = http().get(&url).send().await.unwrap();
+    assert_eq!(response.url().as_str(), stored);
+    assert_eq!(response.bytes().await.unwrap(), LAYER);
+}
+
 /// The statuses of the same requests under the faults of a seed; 0 for a broken connection.
 async fn statuses_under(http: &reqwest::Client, seed: u64) -> Vec<u16> {
     let (registry, url) = with_a_blob().await;

@@ -75,7 +75,7 @@ async fn attempts_end() {
 }
 
 #[tokio::test]
-async fn the_wait_that_a_registry_asks_for_is_kept() {
+async fn case_72_the_wait_that_a_registry_asks_for_is_kept() {
     let server = failing(1, || respond(429, &[("retry-after", "1")], "")).await;
     let started = Instant::now();
     assert!(look(&client(server.host(), &plain())).await.unwrap());

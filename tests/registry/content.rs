@@ -55,7 +55,7 @@ fn tell(lie: Lie) -> Response<Body> {
 #[case(Lie::BrokenOffWithoutLength, ErrorKind::Unreachable, "broke off")]
 #[case(Lie::Compressed, ErrorKind::Protocol, "compressed for transport")]
 #[tokio::test]
-async fn a_false_blob_ends_in_an_error(
+async fn cases_37_and_38_a_false_blob_ends_in_an_error(
     #[case] lie: Lie,
     #[case] kind: ErrorKind,
     #[case] words: &str,
@@ -70,7 +70,7 @@ async fn a_false_blob_ends_in_an_error(
 }
 
 #[tokio::test]
-async fn no_compression_is_asked_for() {
+async fn case_38_no_compression_is_asked_for() {
     let server = ScriptedServer::start(|_| respond(200, &[], LAYER)).await;
     let client = client(server.host(), &plain());
     pull_blob(&client, &repository("app"), &blob(LAYER))
@@ -102,7 +102,7 @@ async fn manifest_server(headers: Vec<(&'static str, String)>) -> ScriptedServer
 }
 
 #[tokio::test]
-async fn a_pinned_digest_wins_over_what_the_registry_claims() {
+async fn case_2_a_pinned_digest_wins_over_what_the_registry_claims() {
     let other = Digest::sha256(b"another manifest");
     let server = manifest_server(vec![
         ("content-type", MediaType::OCI_INDEX.to_owned()),
@@ -148,7 +148,7 @@ async fn a_pinned_digest_wins_over_what_the_registry_claims() {
 #[case::nonsense(vec![("docker-content-digest", "../../etc".to_owned()), ("content-type", "text/plain".to_owned())])]
 #[case::other_algorithm(vec![("docker-content-digest", format!("sha512:{}", "0".repeat(128)))])]
 #[tokio::test]
-async fn what_a_registry_leaves_out_is_found_in_the_content(
+async fn cases_1_and_65_what_a_registry_leaves_out_is_found_in_the_content(
     #[case] headers: Vec<(&'static str, String)>,
 ) {
     let server = manifest_server(headers).await;
@@ -172,7 +172,7 @@ async fn what_a_registry_leaves_out_is_found_in_the_content(
 }
 
 #[tokio::test]
-async fn a_manifest_has_a_largest_size() {
+async fn case_64_a_manifest_has_a_largest_size() {
     let server = ScriptedServer::start(|asked| match asked.path() {
         "/v2/app/manifests/endless" => {
             let piece = Bytes::from(vec![b' '; 64 * 1024]);

@@ -44,7 +44,7 @@ async fn with_token(location: String, code: u16) -> ScriptedServer {
 }
 
 #[tokio::test]
-async fn credentials_do_not_go_to_a_foreign_realm() {
+async fn case_14_credentials_do_not_go_to_a_foreign_realm() {
     let sink = ScriptedServer::sink().await;
     let (sink_host, sink_port) = (
         sink.host().to_owned(),
@@ -83,7 +83,7 @@ async fn credentials_do_not_go_to_a_foreign_realm() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_origin_carries_no_authorization() {
+async fn case_6_a_redirect_to_another_origin_carries_no_authorization() {
     for code in [301, 302, 303, 307, 308] {
         let store = ScriptedServer::start(|_| respond(200, &[], "content")).await;
         let registry = with_token(format!("http://{}/b?sig=1", store.host()), code).await;
@@ -172,7 +172,7 @@ async fn a_challenge_from_elsewhere_is_not_answered() {
 }
 
 #[tokio::test]
-async fn requests_that_write_are_not_redirected() {
+async fn case_7_requests_that_write_are_not_redirected() {
     let sink = ScriptedServer::sink().await;
     for code in [301, 302, 303, 307, 308] {
         let registry = with_token(format!("http://{}/stolen", sink.host()), code).await;
@@ -197,7 +197,7 @@ async fn requests_that_write_are_not_redirected() {
 }
 
 #[tokio::test]
-async fn an_upload_stays_at_the_registry() {
+async fn case_5_an_upload_stays_at_the_registry() {
     let sink = ScriptedServer::sink().await;
     let host = sink.host().to_owned();
     for location in [

@@ -57,7 +57,7 @@ fn numbered(_: &Asked, number: usize) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn a_token_is_fetched_once_for_many_requests() {
+async fn case_9_a_token_is_fetched_once_for_many_requests() {
     let server = registry(numbered, |_| true, 200).await;
     let client = client(server.host(), &plain_with("user", "pass:word"));
     let digest = Digest::sha256(b"x");
@@ -123,7 +123,7 @@ async fn without_credentials_an_anonymous_token_is_used() {
 }
 
 #[tokio::test]
-async fn each_scope_set_has_its_own_token() {
+async fn case_12_each_scope_set_has_its_own_token() {
     let server = registry(numbered, |_| true, 202).await;
     let client = client(server.host(), &plain_with("user", "password"));
     let (app, base) = (repository("app"), repository("base"));
@@ -157,7 +157,7 @@ async fn each_scope_set_has_its_own_token() {
 }
 
 #[tokio::test]
-async fn an_old_token_is_replaced_before_it_is_refused() {
+async fn case_10_an_old_token_is_replaced_before_it_is_refused() {
     // Renewed when a quarter of its life is left, so after 0.75 s.
     let short = |_: &Asked, number: usize| {
         let body = json!({"access_token": format!("token-{number}"), "expires_in": 1});
@@ -233,7 +233,7 @@ async fn a_password_is_offered_once() {
 }
 
 #[tokio::test]
-async fn the_scope_that_a_registry_insists_on_is_asked_for_first() {
+async fn case_11_the_scope_that_a_registry_insists_on_is_asked_for_first() {
     let server = ScriptedServer::start_knowing_itself(|asked, host| {
         if asked.path() == "/token" {
             return respond(

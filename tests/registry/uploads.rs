@@ -40,7 +40,7 @@ fn last(server: &ScriptedServer) -> Asked {
 }
 
 #[tokio::test]
-async fn content_is_sent_in_one_request_of_known_length() {
+async fn cases_3_27_and_28_content_is_sent_in_one_request_of_known_length() {
     let server = registry(|| status(201)).await;
     let client = client(server.host(), &plain());
     let layer = push_blob(&client, &repository("app"), LAYER).await.unwrap();
@@ -55,7 +55,7 @@ async fn content_is_sent_in_one_request_of_known_length() {
 }
 
 #[tokio::test]
-async fn the_session_of_a_refused_mount_is_used() {
+async fn case_16_the_session_of_a_refused_mount_is_used() {
     let server = registry(|| status(201)).await;
     let client = client(server.host(), &plain());
     let layer = blob(LAYER);
@@ -74,7 +74,7 @@ async fn the_session_of_a_refused_mount_is_used() {
 }
 
 #[tokio::test]
-async fn a_mount_that_fails_becomes_an_upload() {
+async fn case_17_a_mount_that_fails_becomes_an_upload() {
     for code in [400, 401, 403, 404, 405, 500] {
         let server = ScriptedServer::start(move |asked| {
             if asked.query("mount").is_empty() {
@@ -117,7 +117,7 @@ async fn a_mount_of_something_else_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_failed_upload_cancels_its_session() {
+async fn case_31_a_failed_upload_cancels_its_session() {
     for (code, kind, transient) in [
         (400, ErrorKind::Protocol, false),
         (403, ErrorKind::Denied, false),

@@ -42,18 +42,23 @@ fn entry(registry: &Registry, digest: &Digest) -> Value {
 
 fn seed_platform(registry: &Registry, architecture: &str) -> Value {
     let mut image = Image::with_files(&["the base", architecture]);
-    let mut config: Value = serde_json::from_slice(&image.config).unwrap();
-    config["architecture"] = json!(architecture);
-    image.config = config.to_string().into_bytes();
+    let config = String::from_utf8(image.config).unwrap();
+    image.config = config.replace("amd64", architecture).into_bytes();
     registry.seed_blob("app", &image.config);
     let manifest = image.manifest(MediaType::OCI_LAYER_GZIP, |layer| {
         let packed = gzip(layer);
         (registry.seed_blob("app", &packed), packed.len())
     });
     let digest = registry.seed_manifest("app", None, &manifest);
-    let mut entry = entry(registry, &digest);
-    entry["platform"] = json!({"os": "linux", "architecture": architecture});
-    entry
+    let size = registry
+        .manifest("app", digest.as_str())
+        .unwrap()
+        .bytes
+        .len();
+    json!({
+        "mediaType": MediaType::OCI_MANIFEST, "digest": digest, "size": size,
+        "platform": {"os": "linux", "architecture": architecture},
+    })
 }
 
 fn seed_index(registry: &Registry, tag: Option<&str>, entries: &[Value]) -> Digest {

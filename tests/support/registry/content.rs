@@ -18,8 +18,11 @@ pub(super) fn blob(storage: &mut Storage, route: &Route<'_>, request: &Recorded)
     let Ok(digest) = route.item.parse::<Digest>() else {
         return error(400, "DIGEST_INVALID");
     };
-    let repository = storage.repository(route.repository);
-    let Some(content) = repository.blobs.get(&digest).cloned() else {
+    let repository = storage.repositories.get_mut(route.repository);
+    let Some((repository, content)) = repository.and_then(|repository| {
+        let content = repository.blobs.get(&digest)?.clone();
+        Some((repository, content))
+    }) else {
         return error(404, "BLOB_UNKNOWN");
     };
     match request.method {
@@ -95,7 +98,12 @@ pub(super) fn manifest(
     body: Bytes,
     permissive: bool,
 ) -> Response<Body> {
-    let repository = storage.repository(route.repository);
+    if request.method == Method::PUT {
+        return put_manifest(storage, route, request, body, permissive);
+    }
+    let Some(repository) = storage.repositories.get_mut(route.repository) else {
+        return error(404, "NAME_UNKNOWN");
+    };
     match request.method {
         Method::GET | Method::HEAD => {
             let Some((digest, manifest)) = repository.resolve(route.item) else {
@@ -133,7 +141,6 @@ pub(super) fn manifest(
             storage.check(route.repository);
             answer(202, &[], "")
         }
-        Method::PUT => put_manifest(storage, route, request, body, permissive),
         _ => error(405, "UNSUPPORTED"),
     }
 }
@@ -213,14 +220,15 @@ pub(super) fn tags(storage: &Storage, route: &Route<'_>, request: &Recorded) -> 
 }
 
 pub(super) fn referrers(
-    storage: &mut Storage,
+    storage: &Storage,
     route: &Route<'_>,
     request: &Recorded,
 ) -> Response<Body> {
     if route.item.parse::<Digest>().is_err() {
         return error(400, "DIGEST_INVALID");
     }
-    let mut manifests = storage.repository(route.repository).referrers(route.item);
+    let repository = storage.repositories.get(route.repository);
+    let mut manifests = repository.map_or_else(Vec::new, |it| it.referrers(route.item));
     let wanted = request.query_value("artifactType");
     if let Some(wanted) = &wanted {
         manifests.retain(|manifest| manifest["artifactType"] == wanted.as_str());

@@ -38,6 +38,22 @@ pub(crate) enum Action {
     LoseSession,
     /// Acknowledge the upload of a blob, or of a manifest under a tag, and forget the blob or the tag.
     Forget,
+    /// Change one bit of this byte of the request's body before it is looked at.
+    FlipReceivedBit(usize),
+    /// Keep only the last chunk of an upload session instead of all of them.
+    LastChunkWins,
+    /// Acknowledge a new blob or manifest and show it only after this many further requests.
+    ShowLater(usize),
+    /// Before looking at the request, remove from its repository every blob no manifest names.
+    CollectGarbage,
+    /// Compress the body of the answer for transport, and say so.
+    Compress,
+    /// Say of each page of a list that another one follows.
+    EndlessPages,
+    /// Answer 413 to a request whose body has more bytes.
+    MaxBody(usize),
+    /// Send the client to the same path and query at this origin, such as `http://127.0.0.1:80`.
+    RedirectTo(String),
 }
 
 impl Action {

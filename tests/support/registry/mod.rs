@@ -5,6 +5,7 @@
 //! let registry = Registry::start().await;                        // open, plain HTTP
 //! let registry = Registry::builder().token("user", "password").start().await;
 //! let registry = Registry::builder().basic("user", "password").tls(&authority).start().await;
+//! let registry = Registry::builder().dialect(Dialect::Ecr).start().await;
 //! let registry = Registry::builder().permissive().start().await; // takes incomplete manifests
 //!
 //! // Content, put into storage without a request:
@@ -38,6 +39,7 @@
 mod answer;
 mod auth;
 mod content;
+mod dialect;
 mod fault;
 mod listener;
 mod log;
@@ -61,6 +63,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use transship::oci::Digest;
 
 use self::auth::{Guard, Tokens};
+pub(crate) use self::dialect::Dialect;
 pub(crate) use self::fault::{Action, Rule};
 use self::listener::{Connections, Scissors};
 pub(crate) use self::log::Recorded;
@@ -83,7 +86,10 @@ struct Shared {
     guard: Guard,
     /// The address of the token service.
     realm: String,
+    /// `SCHEME://ADDRESS:PORT`
+    origin: String,
     permissive: bool,
+    dialect: Option<Dialect>,
     state: Mutex<State>,
 }
 
@@ -100,6 +106,7 @@ struct State {
 pub(crate) struct Builder {
     guard: Guard,
     permissive: bool,
+    dialect: Option<Dialect>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -119,6 +126,12 @@ impl Builder {
     /// Take manifests whose blobs or children are missing, so that wrong order becomes visible.
     pub(crate) fn permissive(mut self) -> Self {
         self.permissive = true;
+        self
+    }
+
+    /// Behave like one of the big registries.
+    pub(crate) fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = Some(dialect);
         self
     }
 
@@ -146,9 +159,11 @@ impl Builder {
             .to_string();
         let shared = Arc::new(Shared {
             realm: format!("{scheme}://{host}/token"),
+            origin: format!("{scheme}://{host}"),
             host,
             guard: self.guard,
             permissive: self.permissive,
+            dialect: self.dialect,
             state: Mutex::default(),
         });
         let service = Router::new()
@@ -246,6 +261,11 @@ impl Registry {
             "layers": layers,
         });
         self.seed_manifest(repository, tag, &document)
+    }
+
+    /// Creates an empty repository, where a registry does not do that by itself.
+    pub(crate) fn create_repository(&self, repository: &str) {
+        self.state().storage.repository(repository);
     }
 
     /// Removes a blob, as a garbage collection that does not look does.

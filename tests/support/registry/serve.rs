@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, Response};
+use axum::http::{HeaderName, HeaderValue, Method, Response};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 
@@ -15,6 +15,7 @@ use super::fault::Action;
 use super::listener::Scissors;
 use super::log::Recorded;
 use super::route::{Endpoint, Route};
+use super::storage::Storage;
 use super::{Shared, content, uploads};
 
 /// More than any test sends in one request.
@@ -67,7 +68,7 @@ pub(super) async fn serve(
         scissors.cut();
         return answer(500, &[], "");
     }
-    let body = content.freeze();
+    let body = actions.iter().fold(content.freeze(), damage);
     let response = shared.handle(&recorded, body, &actions);
     finish(&shared, response, recorded, &actions, scissors).await
 }
@@ -89,6 +90,69 @@ async fn receive(body: Body, limit: Option<usize>, content: &mut BytesMut) -> bo
     limit.is_none()
 }
 
+/// The body as it arrives at the registry.
+fn damage(body: Bytes, action: &Action) -> Bytes {
+    let Action::FlipReceivedBit(at) = action else {
+        return body;
+    };
+    let mut body = Vec::from(body);
+    if let Some(byte) = body.get_mut(*at) {
+        *byte ^= 1;
+    }
+    body.into()
+}
+
+/// The answer that an action gives in the place of the registry.
+fn instead(action: &Action, request: &Recorded, body: &Bytes) -> Option<Response<Body>> {
+    match action {
+        Action::Answer {
+            status,
+            headers,
+            body,
+        } => {
+            let headers: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| (*name, &**value))
+                .collect();
+            Some(answer(*status, &headers, body.clone()))
+        }
+        Action::MaxBody(bytes) if body.len() > *bytes => Some(error(413, "SIZE_INVALID")),
+        Action::RedirectTo(origin) => {
+            let mut location = format!("{origin}{}", request.path);
+            if !request.query.is_empty() {
+                location = format!("{location}?{}", request.query);
+            }
+            Some(answer(307, &[("location", &location)], ""))
+        }
+        _ => None,
+    }
+}
+
+/// Does to the storage what an action does after the registry acknowledged the request.
+fn afterwards(storage: &mut Storage, action: &Action, request: &Recorded) {
+    let route = Route::parse(&request.path);
+    let digest = request
+        .query_value("digest")
+        .and_then(|text| text.parse().ok());
+    let puts_manifest = request.method == Method::PUT && route.endpoint == Endpoint::Manifest;
+    match (action, digest) {
+        (Action::Forget, Some(digest)) => {
+            storage.repository(route.repository).blobs.remove(&digest);
+            storage.check(route.repository);
+        }
+        (Action::Forget, None) if puts_manifest => {
+            storage.repository(route.repository).tags.remove(route.item);
+        }
+        (Action::ShowLater(requests), Some(digest)) => {
+            storage.hide_blob(route.repository, &digest, *requests);
+        }
+        (Action::ShowLater(requests), None) if puts_manifest => {
+            storage.hide_manifest(route.repository, route.item, *requests);
+        }
+        _ => {}
+    }
+}
+
 impl Shared {
     /// What the registry does, with the rules that act before it.
     fn handle(&self, request: &Recorded, body: Bytes, actions: &[Action]) -> Response<Body> {
@@ -96,19 +160,12 @@ impl Shared {
         let mut state = self.state.lock().unwrap();
         let state = &mut *state;
         let mut request = request.clone();
+        state.storage.show_hidden();
         for action in actions {
+            if let Some(answer) = instead(action, &request, &body) {
+                return answer;
+            }
             match action {
-                Action::Answer {
-                    status,
-                    headers,
-                    body,
-                } => {
-                    let headers: Vec<_> = headers
-                        .iter()
-                        .map(|(name, value)| (*name, &**value))
-                        .collect();
-                    return answer(*status, &headers, body.clone());
-                }
                 Action::IgnoreRange => {
                     request.headers.remove("range");
                 }
@@ -116,6 +173,14 @@ impl Shared {
                     let repository = state.storage.repository(route.repository);
                     repository.sessions.remove(route.item);
                 }
+                Action::LastChunkWins if request.method == Method::PATCH => {
+                    let repository = state.storage.repository(route.repository);
+                    if let Some(received) = repository.sessions.get_mut(route.item) {
+                        received.clear();
+                    }
+                    request.headers.remove("content-range");
+                }
+                Action::CollectGarbage => state.storage.collect_garbage(route.repository),
                 _ => {}
             }
         }
@@ -124,7 +189,14 @@ impl Shared {
             return refusal;
         }
         let storage = &mut state.storage;
-        let response = match route.endpoint {
+        if let Some(dialect) = self.dialect {
+            let exists = storage.repositories.contains_key(route.repository);
+            if let Some(refusal) = dialect.refuse(&route, &request, body.len(), exists) {
+                return refusal;
+            }
+            request.query = dialect.understand(&route, &request.query);
+        }
+        let mut response = match route.endpoint {
             Endpoint::Ping => answer(200, &[], ""),
             Endpoint::Token => return state.tokens.issue(&self.guard, &request),
             Endpoint::Blob => content::blob(storage, &route, &request),
@@ -139,24 +211,42 @@ impl Shared {
             Endpoint::Referrers => content::referrers(storage, &route, &request),
             Endpoint::Unknown => error(404, "NOT_FOUND"),
         };
-        let forgets = actions
-            .iter()
-            .any(|action| matches!(action, Action::Forget));
-        let digest = request
-            .query_value("digest")
-            .and_then(|text| text.parse().ok());
-        if let (true, Some(digest)) = (forgets, digest) {
-            storage.repository(route.repository).blobs.remove(&digest);
-            storage.check(route.repository);
+        if response.status().is_success() {
+            for action in actions {
+                afterwards(storage, action, &request);
+            }
         }
-        if forgets
-            && request.method == axum::http::Method::PUT
-            && route.endpoint == Endpoint::Manifest
-        {
-            storage.repository(route.repository).tags.remove(route.item);
+        if let Some(dialect) = self.dialect {
+            let reads = state.requests.iter().filter(|earlier| {
+                earlier.method == Method::GET && earlier.endpoint == Endpoint::Manifest
+            });
+            let reads = reads.count() + usize::from(request.method == Method::GET);
+            dialect.speak(&route, &request, &mut response, &self.origin, reads);
         }
         response
     }
+}
+
+/// A gzip stream of stored blocks (RFC 1951 §3.2.4, RFC 1952).
+fn compress(content: &[u8]) -> Vec<u8> {
+    let mut stream = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    for block in content.chunks(0xffff) {
+        let length = u16::try_from(block.len()).unwrap();
+        stream.push(0);
+        stream.extend(length.to_le_bytes());
+        stream.extend((!length).to_le_bytes());
+        stream.extend(block);
+    }
+    // The last block is empty.
+    stream.extend([1, 0, 0, 0xff, 0xff]);
+    let checksum = !content.iter().fold(u32::MAX, |checksum, byte| {
+        (0..8).fold(checksum ^ u32::from(*byte), |checksum, _| {
+            (checksum >> 1) ^ (0xedb8_8320 * (checksum & 1))
+        })
+    });
+    stream.extend(checksum.to_le_bytes());
+    stream.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
+    stream
 }
 
 /// Records the request and does to its answer what rules say.
@@ -186,6 +276,17 @@ async fn finish(
                 }
             }
             Action::CutResponse(bytes) => cut = Some(*bytes),
+            Action::Compress => {
+                body = compress(&body);
+                head.headers.remove("content-length");
+                let encoding = HeaderValue::from_static("gzip");
+                head.headers.insert("content-encoding", encoding);
+            }
+            Action::EndlessPages => {
+                let page = shared.state.lock().unwrap().requests.len();
+                let link = format!("<{}?n=1&last=page-{page}>; rel=\"next\"", recorded.path);
+                head.headers.insert("link", link.parse().unwrap());
+            }
             Action::LoseAnswer => scissors.cut(),
             _ => {}
         }

@@ -29,6 +29,20 @@ pub(super) struct Storage {
     /// States in which a tag pointed at an incomplete image, in words.
     pub(super) violations: Vec<String>,
     sessions: u64,
+    hidden: Vec<Hidden>,
+}
+
+/// Content that was acknowledged and is not shown yet.
+struct Hidden {
+    /// How many more requests do not see it.
+    requests: usize,
+    repository: String,
+    content: HiddenContent,
+}
+
+enum HiddenContent {
+    Blob(Digest, Bytes),
+    Manifest(Digest, StoredManifest, Option<String>),
 }
 
 /// What a manifest needs: its blobs and its child manifests.
@@ -65,6 +79,77 @@ impl Storage {
         self.repositories
             .values()
             .find_map(|repository| repository.blobs.get(digest).cloned())
+    }
+
+    /// Takes a blob out of a repository until `requests` more have been answered.
+    pub(super) fn hide_blob(&mut self, name: &str, digest: &Digest, requests: usize) {
+        if let Some(bytes) = self.repository(name).blobs.remove(digest) {
+            let content = HiddenContent::Blob(digest.clone(), bytes);
+            self.hide(name, content, requests);
+        }
+    }
+
+    /// Takes a manifest and its tag out of a repository until `requests` more have been answered.
+    pub(super) fn hide_manifest(&mut self, name: &str, reference: &str, requests: usize) {
+        let repository = self.repository(name);
+        let Some((digest, manifest)) = repository.resolve(reference) else {
+            return;
+        };
+        repository.manifests.remove(&digest);
+        let tag = repository.tags.remove(reference);
+        let tag = tag.map(|_| reference.to_owned());
+        self.hide(
+            name,
+            HiddenContent::Manifest(digest, manifest, tag),
+            requests,
+        );
+    }
+
+    fn hide(&mut self, name: &str, content: HiddenContent, requests: usize) {
+        self.hidden.push(Hidden {
+            requests,
+            repository: name.to_owned(),
+            content,
+        });
+    }
+
+    /// Another request came: shows what has been hidden long enough.
+    pub(super) fn show_hidden(&mut self) {
+        for hidden in std::mem::take(&mut self.hidden) {
+            if hidden.requests > 0 {
+                self.hidden.push(Hidden {
+                    requests: hidden.requests - 1,
+                    ..hidden
+                });
+                continue;
+            }
+            let repository = self.repository(&hidden.repository);
+            match hidden.content {
+                HiddenContent::Blob(digest, content) => {
+                    repository.blobs.insert(digest, content);
+                }
+                HiddenContent::Manifest(digest, manifest, tag) => {
+                    repository.manifests.insert(digest.clone(), manifest);
+                    repository.tags.extend(tag.map(|tag| (tag, digest)));
+                }
+            }
+            self.check(&hidden.repository);
+        }
+    }
+
+    /// Removes the blobs of a repository that none of its manifests names.
+    pub(super) fn collect_garbage(&mut self, name: &str) {
+        let repository = self.repository(name);
+        let mut named = BTreeSet::new();
+        for stored in repository.manifests.values() {
+            let manifest = serde_json::from_slice(&stored.bytes).unwrap_or_default();
+            let References { blobs, children } = references(&manifest);
+            named.extend(blobs.into_iter().chain(children));
+        }
+        repository
+            .blobs
+            .retain(|digest, _| named.contains(digest.as_str()));
+        self.check(name);
     }
 
     /// Notes every tag of a repository that points at an incomplete image.
