@@ -468,6 +468,17 @@ mod tests {
         assert!(run(&layer, &diff_id, "zstd").is_err());
     }
 
+    #[rstest]
+    #[case::gzip("gzip", LayerCompression::Gzip)]
+    #[case::zstd("zstd", LayerCompression::Zstd)]
+    #[case::none("none", LayerCompression::None)]
+    fn case_82_the_bytes_say_how_a_layer_is_compressed(
+        #[case] from: &str,
+        #[case] expected: LayerCompression,
+    ) {
+        assert_eq!(compression_of(&compressed(b"some layer", from)), expected);
+    }
+
     #[test]
     fn what_unpacks_to_something_else_is_refused() {
         let layer = compressed(b"one", "gzip");

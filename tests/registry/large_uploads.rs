@@ -168,7 +168,7 @@ fn forgotten() -> Action {
 #[case::token_expired(vec![on(Method::PATCH, Action::status(401)).after(1)], 16)]
 #[case::session_lost(vec![on(Method::PATCH, Action::LoseSession).after(1)], 32)]
 #[case::chunk_acknowledged_and_forgotten(vec![on(Method::PATCH, forgotten())], 32)]
-#[case::chunk_not_counted(vec![lie(Method::PATCH, "0-0")], 0)]
+#[case::case_21_a_chunk_is_not_counted(vec![lie(Method::PATCH, "0-0")], 0)]
 #[case::fewer_bytes_than_there_are(vec![lie(Method::PATCH, "0-1048575")], 16)]
 #[case::more_bytes_than_were_sent(vec![lie(Method::PATCH, "0-99999999")], 16)]
 #[case::resumed_with_a_lie(
@@ -177,10 +177,12 @@ fn forgotten() -> Action {
     vec![cut(Method::PATCH, 5).after(1).times(1), lie(Method::GET, "0-20971519")], 22)]
 #[case::resumed_with_nonsense(
     vec![cut(Method::PATCH, 5).after(1).times(1), lie(Method::GET, "all of it")], 22)]
-#[case::chunks_not_supported(
+#[case::case_27_chunks_are_not_supported(
     vec![Rule::on(Endpoint::Session, Action::status(405)).method(Method::PATCH)], 16)]
 #[case::chunks_too_large(
     vec![Rule::on(Endpoint::Session, Action::status(413)).method(Method::PATCH)], 16)]
+#[case::case_23_a_chunk_is_refused(vec![on(Method::PATCH, Action::status(416)).after(1)], 16)]
+#[case::case_26_the_last_chunk_wins(vec![on(Method::PATCH, Action::LastChunkWins)], 40)]
 #[case::pieces_are_refused_at_the_end(vec![on(Method::PUT, Action::status(400))], 40)]
 #[tokio::test]
 async fn whatever_happens_to_a_chunk_the_blob_arrives(
@@ -300,4 +302,25 @@ async fn damaged_content_is_not_left_behind() {
     assert!(matches!(error, BlobError::Source(_)), "{error:?}");
     assert_eq!(registry.open_sessions("app"), 0);
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn case_24_chunks_are_as_large_as_the_registry_wants() {
+    let (registry, content) = (Registry::start().await, layer(40));
+    let least = (20 * MIB).to_string();
+    registry.add(
+        Rule::on(
+            Endpoint::Uploads,
+            Action::SetHeader("oci-chunk-min-length", least),
+        )
+        .method(Method::POST),
+    );
+    let directory = tempfile::tempdir().unwrap();
+    put(&registry, &content, Some(directory.path()))
+        .await
+        .unwrap();
+    assert!(is_in_place(&registry, &content));
+    let requests = registry.requests();
+    let chunk = requests.iter().find(|asked| asked.method == Method::PATCH);
+    assert!(chunk.unwrap().body_bytes >= 20 * MIB as u64);
 }
