@@ -7,12 +7,13 @@ use bytes::Bytes;
 
 use crate::oci::{Content, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
 use crate::registry::{DockerConfig, fuzzing as registry};
+use crate::transport::{Location, Name, fuzzing as transport};
 
 /// A function that panics when something does not hold for the input.
 pub type Target = fn(&[u8]);
 
 /// All targets with the names that the corpora have.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("reference", reference),
     ("digest", digest),
     ("platform", platform),
@@ -22,6 +23,11 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("challenge", registry::challenge),
     ("location", registry::location),
     ("retry-after", registry::retry_after),
+    ("link", registry::link),
+    ("range", registry::range),
+    ("place", place),
+    ("layout-index", transport::layout_index),
+    ("tar", transport::tar),
 ];
 
 /// Any text that is a reference is one in its normal form, too, and safe in a URL.
@@ -46,6 +52,30 @@ fn digest(input: &[u8]) {
         assert!(input.iter().copied().all(safe));
     }
     assert!(Digest::sha256(input).matches(input));
+}
+
+/// A text that names a place names one with a path, and says of an image what can be looked for.
+fn place(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    match Location::parse(text) {
+        Ok(Location::Layout(path, name) | Location::LayoutArchive(path, name)) => {
+            assert!(!path.as_os_str().is_empty());
+            let path = path.to_string_lossy();
+            let rest = match name {
+                Name::Only => String::new(),
+                Name::Tag(tag) => format!(":{tag}"),
+                Name::Digest(digest) => format!("@{digest}"),
+            };
+            assert!(text.ends_with(&format!("{path}{rest}")));
+        }
+        Ok(Location::Directory(path) | Location::DockerArchive(path, _)) => {
+            assert!(!path.as_os_str().is_empty());
+        }
+        Ok(Location::Registry(_) | Location::DockerDaemon(_)) => {}
+        Err(error) => assert!(error.to_string().len() < 1024),
+    }
 }
 
 /// A platform that is parsed is in its normal form.

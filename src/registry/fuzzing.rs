@@ -7,7 +7,8 @@ use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use url::Url;
 
 use super::auth::realm_of;
-use super::{origin, patience};
+use super::range::{ContentRange, acknowledged};
+use super::{link, origin, patience};
 
 /// A realm that a challenge names is never used against the origin policy. Lines are header lines.
 pub(crate) fn challenge(input: &[u8]) {
@@ -44,6 +45,31 @@ pub(crate) fn location(input: &[u8]) {
             assert_safe(&registry, &url);
             assert_eq!(url.origin(), registry.origin());
         }
+    }
+}
+
+/// The next page is a part of the header, without the brackets around it.
+pub(crate) fn link(input: &[u8]) {
+    let Ok(header) = std::str::from_utf8(input) else {
+        return;
+    };
+    if let Some(target) = link::next(header) {
+        assert!(header.contains(&format!("<{target}>")));
+        assert!(!target.contains('>'));
+    }
+}
+
+/// A range has its bytes in order, within the size that it names.
+pub(crate) fn range(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    if let Some(range) = ContentRange::parse(text) {
+        assert!(range.first <= range.last);
+        assert!(range.size.is_none_or(|size| range.last < size));
+    }
+    if let Some(bytes) = acknowledged(text) {
+        assert!(bytes == 0 || text.contains(&(bytes - 1).to_string()));
     }
 }
 

@@ -12,6 +12,8 @@ mod directory;
 mod docker;
 mod error;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod layout;
 mod location;
 mod registry;

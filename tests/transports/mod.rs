@@ -3,4 +3,5 @@
 mod docker;
 mod docker_hostile;
 mod images;
+mod layout_hostile;
 mod layouts;

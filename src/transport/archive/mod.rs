@@ -8,4 +8,6 @@ mod writer;
 pub(super) use self::file::{ArchiveFile, blocking};
 pub(super) use self::sink::Sink;
 pub(super) use self::tar_index::Extent;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use self::tar_index::TarIndex;
 pub(super) use self::writer::TarWriter;

@@ -149,6 +149,12 @@ impl TarIndex {
         Err(TarError::Links(name.to_owned()))
     }
 
+    /// The names of all entries.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
     fn add(
         &mut self,
         header: &Header,

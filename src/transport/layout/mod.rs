@@ -12,3 +12,5 @@ mod table;
 pub use self::archive::LayoutArchiveDestination;
 pub use self::directory::LayoutDestination;
 pub use self::source::LayoutSource;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use self::table::Table;

@@ -12,15 +12,15 @@ use crate::oci::{Content, Descriptor, Digest, Manifest, ManifestError, MediaType
 /// The annotation with the name of an image in a layout (image-spec, annotations.md).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The file that says that a directory is a layout, and of which version.
-pub(super) const MARKER: &str = "oci-layout";
+pub(in crate::transport) const MARKER: &str = "oci-layout";
 /// What stands in it.
-pub(super) const MARKER_CONTENT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(in crate::transport) const MARKER_CONTENT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// The table of contents.
-pub(super) const INDEX: &str = "index.json";
+pub(in crate::transport) const INDEX: &str = "index.json";
 
 /// The entries of an `index.json`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Table {
+pub(in crate::transport) struct Table {
     /// Members of the document other than the entries.
     members: BTreeMap<String, Box<RawValue>>,
     entries: Vec<Entry>,
@@ -44,7 +44,7 @@ impl Entry {
 
 /// Why an `index.json` is none.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TableError {
+pub(in crate::transport) enum TableError {
     /// It is no index.
     #[error("{INDEX}: {0}")]
     Manifest(#[from] ManifestError),
@@ -55,7 +55,7 @@ pub(super) enum TableError {
 
 impl Table {
     /// Reads an `index.json`.
-    pub(super) fn parse(bytes: Bytes) -> Result<Self, TableError> {
+    pub(in crate::transport) fn parse(bytes: Bytes) -> Result<Self, TableError> {
         let index = Manifest::new(bytes, MediaType::new(MediaType::OCI_INDEX));
         let Content::Index { manifests, .. } = index.content()? else {
             return Ok(Self::default());
@@ -75,7 +75,7 @@ impl Table {
     }
 
     /// The document.
-    pub(super) fn to_bytes(&self) -> Result<Bytes, serde_json::Error> {
+    pub(in crate::transport) fn to_bytes(&self) -> Result<Bytes, serde_json::Error> {
         let mut members = self.members.clone();
         let entries: Vec<&RawValue> = self
             .entries
@@ -91,7 +91,7 @@ impl Table {
     }
 
     /// Adds an entry for `manifest`: under `tag`, which then names nothing else, or without a name.
-    pub(super) fn add(
+    pub(in crate::transport) fn add(
         &mut self,
         manifest: &Manifest,
         tag: Option<&Tag>,
@@ -118,14 +118,14 @@ impl Table {
     }
 
     /// The entry that `tag` names: the last one, should there be several.
-    pub(super) fn find(&self, tag: &Tag) -> Option<&Descriptor> {
+    pub(in crate::transport) fn find(&self, tag: &Tag) -> Option<&Descriptor> {
         let named = |entry: &&Entry| entry.name() == Some(tag.as_str());
         let entry = self.entries.iter().rev().find(named)?;
         Some(&entry.descriptor)
     }
 
     /// The names that are tags. A layout may have others.
-    pub(super) fn tags(&self) -> BTreeSet<Tag> {
+    pub(in crate::transport) fn tags(&self) -> BTreeSet<Tag> {
         self.entries
             .iter()
             .filter_map(|entry| entry.name()?.parse().ok())
@@ -133,18 +133,18 @@ impl Table {
     }
 
     /// The digests of all entries.
-    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
+    pub(in crate::transport) fn digests(&self) -> impl Iterator<Item = &Digest> {
         self.entries.iter().map(|entry| &entry.descriptor.digest)
     }
 
     /// All entries.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
+    pub(in crate::transport) fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
         self.entries.iter().map(|entry| &entry.descriptor)
     }
 
     /// The only image that there is. Entries without a name that are about others, signatures for
     /// example, cannot be told from images here and make it ambiguous.
-    pub(super) fn only(&self) -> Option<&Digest> {
+    pub(in crate::transport) fn only(&self) -> Option<&Digest> {
         let digests: BTreeSet<_> = self.digests().collect();
         let named: BTreeSet<_> = self
             .entries
@@ -163,7 +163,7 @@ impl Table {
 
 /// What was written to a layout and is not in its table yet.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(in crate::transport) struct Pending {
     manifests: BTreeMap<Digest, Manifest>,
     tags: BTreeMap<Tag, Digest>,
     /// What indexes point at: it is found through them.
@@ -172,7 +172,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Takes note of a manifest that was stored.
-    pub(super) fn add(&mut self, manifest: &Manifest, tag: Option<&Tag>) {
+    pub(in crate::transport) fn add(&mut self, manifest: &Manifest, tag: Option<&Tag>) {
         if let Ok(Content::Index { manifests, .. }) = manifest.content() {
             self.children
                 .extend(manifests.into_iter().map(|child| child.digest));
@@ -185,28 +185,31 @@ impl Pending {
     }
 
     /// What `tag` was made to name.
-    pub(super) fn find(&self, tag: &Tag) -> Option<&Digest> {
+    pub(in crate::transport) fn find(&self, tag: &Tag) -> Option<&Digest> {
         self.tags.get(tag)
     }
 
     /// A manifest that was stored.
-    pub(super) fn manifest(&self, digest: &Digest) -> Option<&Manifest> {
+    pub(in crate::transport) fn manifest(&self, digest: &Digest) -> Option<&Manifest> {
         self.manifests.get(digest)
     }
 
     /// The tags that were written.
-    pub(super) fn tags(&self) -> impl Iterator<Item = &Tag> {
+    pub(in crate::transport) fn tags(&self) -> impl Iterator<Item = &Tag> {
         self.tags.keys()
     }
 
     /// Whether nothing was written.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::transport) fn is_empty(&self) -> bool {
         self.manifests.is_empty()
     }
 
     /// Puts everything into `table`: tags by their names, and without a name what nothing else leads
     /// to, so that it can be found.
-    pub(super) fn write_into(&self, table: &mut Table) -> Result<(), serde_json::Error> {
+    pub(in crate::transport) fn write_into(
+        &self,
+        table: &mut Table,
+    ) -> Result<(), serde_json::Error> {
         for (tag, digest) in &self.tags {
             if let Some(manifest) = self.manifests.get(digest) {
                 table.add(manifest, Some(tag))?;
@@ -222,7 +225,7 @@ impl Pending {
 }
 
 /// The path of a blob in a layout.
-pub(super) fn blob_path(digest: &Digest) -> String {
+pub(in crate::transport) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}", digest.as_str().replacen(':', "/", 1))
 }
 
