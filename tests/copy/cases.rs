@@ -252,3 +252,20 @@ async fn case_66_a_manifest_that_does_not_name_its_type_keeps_the_one_it_was_ser
     client.put_manifest(&app, &image, Some(&tag)).await.unwrap();
     arrives(&scene).await;
 }
+
+#[tokio::test]
+async fn case_87_a_tag_that_is_copied_to_another_of_its_repository_sends_nothing() {
+    let scene = Scene::start().await;
+    scene
+        .source
+        .seed_image("app", Some("v1"), &[b"one", b"two"]);
+    let outcome = scene.copy_within_source("app", "v1", "v2").await;
+    assert!(!outcome.unwrap().unchanged);
+    let bytes = |tag| scene.source.manifest("app", tag).unwrap().bytes;
+    assert_eq!(bytes("v1"), bytes("v2"));
+    assert_eq!(scene.source.count(&Method::POST, Endpoint::Uploads), 0);
+    assert_eq!(scene.source.count(&Method::GET, Endpoint::Blob), 0);
+    // Onto itself it is in place.
+    let outcome = scene.copy_within_source("app", "v1", "v1").await;
+    assert!(outcome.unwrap().unchanged);
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use transship::copy::{
-    Counters, Counts, ImageCopy, ImageOutcome, ManifestName, Options, Target, Unobserved,
-    copy_images,
+    Copied, Counters, Counts, Failure, ImageCopy, ImageOutcome, ManifestName, Options, Target,
+    Unobserved, copy_images,
 };
 use transship::oci::Digest;
 use transship::registry::{Client, Patience};
@@ -122,6 +122,32 @@ impl Scene {
         };
         let outcomes = copy_images(&copies, &options, counters.clone(), Arc::new(Unobserved)).await;
         (outcomes, counters.now())
+    }
+
+    /// Copies one tag of a repository of the source to another tag of the same.
+    pub(super) async fn copy_within_source(
+        &self,
+        repository: &str,
+        from: &str,
+        to: &str,
+    ) -> Result<Copied, Failure> {
+        let place = Arc::new(RegistryRepository::new(
+            self.source_client.clone(),
+            self.source.host().parse().unwrap(),
+            repository.parse().unwrap(),
+        ));
+        let copy = ImageCopy {
+            source: place.clone(),
+            image: ManifestName::Tag(from.parse().unwrap()),
+            targets: vec![Target {
+                place,
+                tag: Some(to.parse().unwrap()),
+            }],
+        };
+        let counters = Arc::new(Counters::default());
+        let mut outcomes =
+            copy_images(&[copy], &Options::default(), counters, Arc::new(Unobserved)).await;
+        outcomes.remove(0).remove(0)
     }
 
     /// Whether the destination holds exactly what the source has for `wish`.
