@@ -144,27 +144,41 @@ impl Client {
     /// The registry's origin.
     ///
     /// When plain HTTP is allowed the first request tries TLS, and only a port that does not speak
-    /// TLS at all is spoken to without. No credentials are sent to find out. The choice then holds
-    /// for the life of the client.
+    /// TLS at all is spoken to without. Both are asked at once, which saves round trips, and without
+    /// credentials. The choice then holds for the life of the client.
     async fn base(&self) -> Result<&Url, Problem> {
-        self.inner
-            .base
-            .get_or_try_init(|| async {
-                let with_tls = origin_of(&self.inner.registry, "https")?;
-                let Err(problem) = self.inner.transport.probe(&with_tls).await else {
-                    return Ok(with_tls);
-                };
-                if !matches!(&problem, Problem::Transport(failure) if failure.may_be_plain_http()) {
-                    return Err(problem);
-                }
-                let plain = origin_of(&self.inner.registry, "http")?;
-                match self.inner.transport.probe(&plain).await? {
-                    // What servers say to plain HTTP on a TLS port; the handshake failed by chance.
-                    StatusCode::BAD_REQUEST => Err(problem),
-                    _ => Ok(plain),
-                }
-            })
-            .await
+        self.inner.base.get_or_try_init(|| self.find_base()).await
+    }
+
+    async fn find_base(&self) -> Result<Url, Problem> {
+        let with_tls = origin_of(&self.inner.registry, "https")?;
+        let plain = origin_of(&self.inner.registry, "http")?;
+        let secure_probe = self.inner.transport.probe(&with_tls);
+        let plain_probe = self.inner.transport.probe(&plain);
+        tokio::pin!(secure_probe, plain_probe);
+        let mut plain_answer = None;
+        // What plain HTTP gets to hear counts only when there is no TLS.
+        let secure_answer = loop {
+            tokio::select! {
+                answer = &mut secure_probe => break answer,
+                answer = &mut plain_probe, if plain_answer.is_none() => plain_answer = Some(answer),
+            }
+        };
+        let Err(problem) = secure_answer else {
+            return Ok(with_tls.clone());
+        };
+        if !matches!(&problem, Problem::Transport(failure) if failure.may_be_plain_http()) {
+            return Err(problem);
+        }
+        let plain_answer = match plain_answer {
+            Some(answer) => answer,
+            None => plain_probe.await,
+        };
+        match plain_answer? {
+            // What servers say to plain HTTP on a TLS port; the handshake failed by chance.
+            StatusCode::BAD_REQUEST => Err(problem),
+            _ => Ok(plain.clone()),
+        }
     }
 
     /// What an error of an operation on `repository` is about; `suffix` is `:tag` or `@digest`.
