@@ -1,7 +1,8 @@
 //! The filter that a layer runs through: decompressed, verified, compressed in another way.
 //!
-//! Two threads share the work: one reads, decompresses and hashes, the other compresses. A few
-//! buffers go round between them, so that memory does not depend on the size of the layer.
+//! Threads share the work: one reads, decompresses and hashes, another compresses, with two more if
+//! that is zstd. A few buffers go round between them, so that memory does not depend on the size of
+//! the layer.
 //!
 //! The same bytes go in, the same bytes come out: buffers are filled to the last byte before they
 //! are handed on, so that it makes no difference in which pieces a layer arrives, and neither library
@@ -13,6 +14,7 @@ use std::thread;
 
 use flate2::GzBuilder;
 use flate2::bufread::MultiGzDecoder;
+use zstd::zstd_safe::CParameter;
 
 use super::Compression;
 use crate::oci::{Digest, Hasher, LayerCompression};
@@ -33,6 +35,12 @@ const FREE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_RATIO: u64 = 1100;
 /// Most bytes that any layer may unpack to: 256 GiB.
 const MAX_BYTES: u64 = 256 * 1024 * 1024 * 1024;
+
+/// Threads that zstd compresses with. It is slower than anything else here; with one thread or more, the
+/// bytes that come out do not depend on how many there are.
+const ZSTD_WORKERS: u32 = 2;
+/// What each of them takes at a time. It bounds the memory of all of them, and decides what comes out.
+const ZSTD_JOB_BYTES: u32 = 4 * 1024 * 1024;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -217,6 +225,17 @@ fn zstd_decoder<R: BufRead>(input: R) -> io::Result<zstd::stream::read::Decoder<
     Ok(decoder)
 }
 
+fn zstd_encoder<W: Write>(
+    output: W,
+    level: u8,
+    workers: u32,
+) -> io::Result<zstd::stream::write::Encoder<'static, W>> {
+    let mut encoder = zstd::stream::write::Encoder::new(output, i32::from(level))?;
+    encoder.multithread(workers)?;
+    encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES))?;
+    Ok(encoder)
+}
+
 /// The half that writes: until the other one has ended.
 fn write_all(
     full: &Receiver<Vec<u8>>,
@@ -249,9 +268,7 @@ impl<W: Write> Encoder<W> {
                     .operating_system(GZIP_UNKNOWN_SYSTEM)
                     .write(output, flate2::Compression::new(u32::from(level))),
             ),
-            LayerCompression::Zstd => {
-                Self::Zstd(zstd::stream::write::Encoder::new(output, i32::from(level))?)
-            }
+            LayerCompression::Zstd => Self::Zstd(zstd_encoder(output, level, ZSTD_WORKERS)?),
         })
     }
 
