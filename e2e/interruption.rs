@@ -87,13 +87,22 @@ async fn a_worker_that_is_killed_in_the_middle_of_a_layer() {
     let cluster = Cluster::alone().await;
     let namespace = cluster.namespace("killed-worker");
     let transfer = Transfer::start(&cluster, &namespace).await;
+    let sessions = format!("/v2/{}/blobs/uploads/", transfer.repository);
+    let asked_for_offset = ["\"GET ", &sessions];
+    let log = cluster.secure.access_log();
     transfer
         .survives(async {
             let (_, uid) = transfer.mirror.worker_pod().await;
+            assert_eq!(log.lines_with(&asked_for_offset), [""; 0]);
             kill(find_process(&uid, "worker").expect("a worker"));
         })
         .await;
-    assert_eq!(namespace.jobs().len(), 1, "the same Job replaces its pod");
+    assert_eq!(namespace.jobs().len(), 1, "the same Job goes on");
+    let restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    let restarts = namespace.kubectl(&["get", "pods", "--output", restarts]);
+    assert_eq!(restarts, "1", "the same pod starts its container again");
+    // Who asks has found the state that the killed process left in the pod's volume.
+    assert_ne!(log.lines_with(&asked_for_offset), [""; 0]);
 }
 
 #[tokio::test]

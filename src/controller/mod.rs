@@ -27,7 +27,7 @@ use self::events::Events;
 use self::lease::{Candidate, Timing};
 use self::metrics::Metrics;
 pub(crate) use self::mirror::Wanted;
-use self::mirror::WorkerImage;
+use self::mirror::WorkerPods;
 use crate::api::ImageMirror;
 
 /// How the operator runs.
@@ -54,7 +54,7 @@ pub struct Options {
 /// What every reconcile needs.
 struct Context {
     client: Client,
-    worker: WorkerImage,
+    worker: WorkerPods,
     metrics: Arc<Metrics>,
     events: Events,
     error_pauses: ErrorPauses,
@@ -119,9 +119,10 @@ async fn operate(
     let context = Arc::new(Context {
         events: Events::new(client.clone(), options.identity.clone()),
         client,
-        worker: WorkerImage {
+        worker: WorkerPods {
             image: options.worker_image.clone(),
             pull_policy: options.worker_image_pull_policy.clone(),
+            restart_rules: WorkerPods::has_restart_rules(&version),
         },
         metrics,
         error_pauses: ErrorPauses::default(),

@@ -50,7 +50,7 @@ apiserver_start() {
     --allow-privileged \
     --default-not-ready-toleration-seconds 5 \
     --default-unreachable-toleration-seconds 5 \
-    --feature-gates ImageVolume=true
+    --feature-gates ContainerRestartRules=true,ImageVolume=true
 }
 
 # A silent node is given up after 12 s, instead of 50.

@@ -99,7 +99,7 @@ clusterDNS: ["$CONTROL_PLANE"]
 clusterDomain: $CLUSTER_DOMAIN
 containerRuntimeEndpoint: unix://$(node_socket "$node")
 failSwapOn: false
-featureGates: {ImageVolume: true}
+featureGates: {ContainerRestartRules: true, ImageVolume: true}
 nodeLeaseDurationSeconds: 8
 nodeStatusUpdateFrequency: 2s
 registryPullQPS: 0

@@ -33,13 +33,34 @@ const STATE_SIZE: &str = "8Mi";
 /// The user of the image, of no rights on any node.
 const USER: i64 = 65532;
 
-/// Which image the pods run, as the operator was told by its own deployment.
+/// The exit code of a process that was killed with SIGKILL, by the out-of-memory killer for instance.
+const EXIT_KILLED: u8 = 137;
+
+/// How pods of workers are made in this cluster.
 #[derive(Clone, Debug)]
-pub(crate) struct WorkerImage {
-    /// The image reference.
+pub(crate) struct WorkerPods {
+    /// The image reference, as the operator was told by its own deployment.
     pub(crate) image: String,
     /// `Always`, `IfNotPresent` or `Never`.
     pub(crate) pull_policy: String,
+    /// Whether the API server knows rules for the restart of a container.
+    pub(crate) restart_rules: bool,
+}
+
+impl WorkerPods {
+    /// Whether a server of this version takes restart rules: since 1.34 it does, or drops them while its
+    /// feature gate is off (the default before 1.35). An older one refuses the pod (KEP-5307).
+    pub(crate) fn has_restart_rules(
+        version: &k8s_openapi::apimachinery::pkg::version::Info,
+    ) -> bool {
+        // Some providers write "34+".
+        let number = |text: &str| {
+            text.trim_end_matches('+')
+                .parse::<u32>()
+                .unwrap_or_default()
+        };
+        (number(&version.major), number(&version.minor)) >= (1, 34)
+    }
 }
 
 /// The objects of one run; both have the same name.
@@ -54,7 +75,7 @@ pub(super) struct RunInput<'a> {
     pub(super) mirror: &'a ImageMirror,
     pub(super) plan: &'a Plan,
     pub(super) timeout: std::time::Duration,
-    pub(super) worker: &'a WorkerImage,
+    pub(super) worker: &'a WorkerPods,
 }
 
 impl Run {
@@ -205,26 +226,83 @@ fn pod(input: &RunInput<'_>, name: &str) -> Value {
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [{
-            "name": CONTAINER,
-            "image": input.worker.image,
-            "imagePullPolicy": input.worker.pull_policy,
-            "args": [
-                "worker",
-                "--log-format=json",
-                format!("--state-directory={}", worker::STATE_DIRECTORY),
-            ],
-            "volumeMounts": mounts,
-            "resources": {
-                "requests": {"cpu": "100m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
-                "limits": {"memory": "128Mi", "ephemeral-storage": "64Mi"},
-            },
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": {"drop": ["ALL"]},
-            },
-        }],
+        "containers": [container(input.worker, &mounts)],
         "volumes": volumes,
     })
+}
+
+fn container(worker: &WorkerPods, mounts: &[Value]) -> Value {
+    // In the same pod the state of uploads is still there; a new pod would begin large layers again.
+    let restart_rules = worker.restart_rules.then(
+        || json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [EXIT_KILLED]}}]),
+    );
+    json!({
+        "name": CONTAINER,
+        "image": worker.image,
+        "imagePullPolicy": worker.pull_policy,
+        "args": [
+            "worker",
+            "--log-format=json",
+            format!("--state-directory={}", worker::STATE_DIRECTORY),
+        ],
+        "volumeMounts": mounts,
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
+            "limits": {"memory": "128Mi", "ephemeral-storage": "64Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "restartPolicy": restart_rules.as_ref().map(|_| "Never"),
+        "restartPolicyRules": restart_rules,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::version::Info;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("1", "33", false)]
+    #[case("1", "34", true)]
+    #[case("1", "34+", true)]
+    #[case("1", "36", true)]
+    #[case("2", "0", true)]
+    #[case("", "", false)]
+    #[case("1", "x", false)]
+    fn servers_of_1_34_take_restart_rules(
+        #[case] major: &str,
+        #[case] minor: &str,
+        #[case] expected: bool,
+    ) {
+        let version = Info {
+            major: major.to_owned(),
+            minor: minor.to_owned(),
+            ..Info::default()
+        };
+        assert_eq!(WorkerPods::has_restart_rules(&version), expected);
+    }
+
+    #[rstest]
+    #[case(false, Value::Null, Value::Null)]
+    #[case(true, json!("Never"), json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [137]}}]))]
+    fn only_who_was_killed_is_started_again_in_the_same_pod(
+        #[case] restart_rules: bool,
+        #[case] policy: Value,
+        #[case] rules: Value,
+    ) {
+        let worker = WorkerPods {
+            image: "registry.test/transship:1".to_owned(),
+            pull_policy: "IfNotPresent".to_owned(),
+            restart_rules,
+        };
+        let container = container(&worker, &[]);
+        assert_eq!(container["restartPolicy"], policy);
+        assert_eq!(container["restartPolicyRules"], rules);
+    }
 }

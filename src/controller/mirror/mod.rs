@@ -30,7 +30,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
-pub(crate) use self::job::{MIRROR_UID_LABEL, WorkerImage};
+pub(crate) use self::job::{MIRROR_UID_LABEL, WorkerPods};
 
 use self::decide::{Decision, Situation};
 use self::job::{Run, RunInput};
