@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::StreamExt as _;
 use futures::future::join_all;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::blob::{BlobTransfers, Trust};
 use super::closure::Closure;
@@ -62,11 +62,15 @@ pub async fn copy_images(
         observer,
         roots: Mutex::default(),
     };
-    let mut outcomes: Vec<ImageOutcome> = futures::stream::iter(copies)
-        .map(|copy| engine.copy(copy))
-        .buffered(options.parallel_images.max(1))
+    // In any order: a slow image must not keep those behind it from their start.
+    let mut outcomes: Vec<(usize, ImageOutcome)> = futures::stream::iter(copies.iter().enumerate())
+        .map(|(position, copy)| engine.copy(copy).map(move |outcome| (position, outcome)))
+        .buffer_unordered(options.parallel_images.max(1))
         .collect()
         .await;
+    outcomes.sort_unstable_by_key(|(position, _)| *position);
+    let mut outcomes: Vec<ImageOutcome> =
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     engine.finish(copies, &mut outcomes).await;
     engine.tell(copies, &outcomes);
     outcomes
@@ -103,18 +107,20 @@ impl Engine<'_> {
                     unchanged: true,
                 };
                 let mut outcome = vec![Ok(unchanged); goals.len()];
-                self.copy_referrers(copy, &[digest], &goals, &mut outcome)
+                let referrers = self.list_referrers(copy, &[digest]).await;
+                self.copy_referrers(copy, referrers, &goals, &mut outcome)
                     .await;
                 return Ok(outcome);
             }
             Some(digest) => ManifestName::Digest(digest),
             None => copy.image.clone(),
         };
-        let root = copy
-            .source
-            .manifest(wanted.as_reference())
-            .await
-            .map_err(|error| Failure::of_place(Side::Source, &error))?;
+        // It will be written: what the destinations hold is asked for meanwhile.
+        let (root, _) = futures::join!(
+            copy.source.manifest(wanted.as_reference()),
+            join_all(goals.iter().map(|goal| goal.destination.existing())),
+        );
+        let root = root.map_err(|error| Failure::of_place(Side::Source, &error))?;
         let source = root.digest().clone();
         let root = self.options.platforms.apply(root)?;
         if !self.options.conversion.is_none() {
@@ -159,13 +165,12 @@ impl Engine<'_> {
                 Ok(copied(root.digest(), unchanged))
             }
         });
-        let mut outcome = join_all(writes).await;
+        let subjects: Vec<Digest> = closure.iter().flat_map(Closure::digests).cloned().collect();
+        let (mut outcome, referrers) =
+            futures::join!(join_all(writes), self.list_referrers(copy, &subjects));
         drop(alone);
-        if let Some(closure) = &closure {
-            let subjects: Vec<Digest> = closure.digests().cloned().collect();
-            self.copy_referrers(copy, &subjects, goals, &mut outcome)
-                .await;
-        }
+        self.copy_referrers(copy, referrers, goals, &mut outcome)
+            .await;
         Ok(outcome)
     }
 

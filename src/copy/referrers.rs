@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use futures::{StreamExt as _, TryStreamExt as _};
+
 use super::blob::Trust;
 use super::closure::Closure;
 use super::engine::{Engine, Goal, ImageOutcome};
-use super::place::SourceState;
 use super::{Failure, ImageCopy, Selection, Side};
 use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
@@ -19,23 +20,46 @@ const MAX_REFERRERS: usize = 1000;
 /// What cosign puts behind the digest of what it signs.
 const COSIGN_SUFFIXES: [&str; 3] = ["sig", "att", "sbom"];
 
+/// Subjects whose referrers are asked for at once.
+const PARALLEL_SUBJECTS: usize = 8;
+
+/// What refers to some subjects: digests, with the tag that each is found by, if that is how.
+type Referrers = Vec<(Digest, Option<Tag>)>;
+
+/// What refers to an image directly.
+pub(super) struct DirectReferrers {
+    subjects: Vec<Digest>,
+    referrers: Result<Referrers, Failure>,
+}
+
 impl Engine<'_> {
-    /// Copies what refers to `subjects` to wherever the image is in place. A referrer that cannot be
-    /// copied makes the image fail there: its signature would be missed.
-    pub(super) async fn copy_referrers(
+    /// Asks what refers to `subjects`, which can be done while they are copied.
+    pub(super) async fn list_referrers(
         &self,
         copy: &ImageCopy,
         subjects: &[Digest],
+    ) -> DirectReferrers {
+        let referrers = if self.options.referrers {
+            self.referrers_of(copy, subjects).await
+        } else {
+            Ok(Vec::new())
+        };
+        DirectReferrers {
+            subjects: subjects.to_vec(),
+            referrers,
+        }
+    }
+
+    /// Copies what was listed, and what refers to that, to wherever the image is in place. A referrer
+    /// that cannot be copied makes the image fail there: its signature would be missed.
+    pub(super) async fn copy_referrers(
+        &self,
+        copy: &ImageCopy,
+        listed: DirectReferrers,
         goals: &[Goal<'_>],
         outcome: &mut ImageOutcome,
     ) {
-        if !self.options.referrers {
-            return;
-        }
-        if let Err(failure) = self
-            .try_copy_referrers(copy, subjects, goals, outcome)
-            .await
-        {
+        if let Err(failure) = self.try_copy_referrers(copy, listed, goals, outcome).await {
             for result in outcome.iter_mut().filter(|result| result.is_ok()) {
                 *result = Err(failure.clone());
             }
@@ -45,15 +69,15 @@ impl Engine<'_> {
     async fn try_copy_referrers(
         &self,
         copy: &ImageCopy,
-        subjects: &[Digest],
+        listed: DirectReferrers,
         goals: &[Goal<'_>],
         outcome: &mut ImageOutcome,
     ) -> Result<(), Failure> {
-        let state = self.places.source(copy.source.as_ref());
-        let mut seen: HashSet<Digest> = subjects.iter().cloned().collect();
-        let mut subjects: Vec<Digest> = subjects.to_vec();
-        while let Some(subject) = subjects.pop() {
-            for (referrer, tag) in self.referrers_of(copy, &subject, &state).await? {
+        let mut seen: HashSet<Digest> = listed.subjects.into_iter().collect();
+        let mut referrers = listed.referrers?;
+        while !referrers.is_empty() {
+            let mut subjects = Vec::new();
+            for (referrer, tag) in referrers {
                 if !seen.insert(referrer.clone()) {
                     continue;
                 }
@@ -70,36 +94,25 @@ impl Engine<'_> {
                     .await?;
                 subjects.push(referrer);
             }
+            referrers = self.referrers_of(copy, &subjects).await?;
         }
         Ok(())
     }
 
-    /// Everything that refers to `subject`, with the tag that it is found by, if that is how.
+    /// Everything that refers to one of `subjects`, in their order.
     async fn referrers_of(
         &self,
         copy: &ImageCopy,
-        subject: &Digest,
-        state: &SourceState,
-    ) -> Result<Vec<(Digest, Option<Tag>)>, Failure> {
-        let of_source = |error| Failure::of_place(Side::Source, &error);
+        subjects: &[Digest],
+    ) -> Result<Referrers, Failure> {
+        let state = self.places.source(copy.source.as_ref());
         let tags = state.tags(copy.source.as_ref()).await;
-        let mut referrers: Vec<_> = copy
-            .source
-            .referrers(subject, tags)
-            .await
-            .map_err(of_source)?
-            .into_iter()
-            .map(|referrer| (referrer.digest, None))
-            .collect();
-        for tag in cosign_tags(subject, tags) {
-            let found = copy
-                .source
-                .find_manifest(ManifestReference::Tag(&tag))
-                .await
-                .map_err(of_source)?;
-            referrers.extend(found.map(|digest| (digest, Some(tag))));
-        }
-        Ok(referrers)
+        let of_each: Vec<Referrers> = futures::stream::iter(subjects)
+            .map(|subject| referrers_of_one(copy, subject, tags))
+            .buffered(PARALLEL_SUBJECTS)
+            .try_collect()
+            .await?;
+        Ok(of_each.concat())
     }
 
     async fn copy_referrer(
@@ -128,6 +141,31 @@ impl Engine<'_> {
         }
         Ok(())
     }
+}
+
+async fn referrers_of_one(
+    copy: &ImageCopy,
+    subject: &Digest,
+    tags: Option<&BTreeSet<Tag>>,
+) -> Result<Referrers, Failure> {
+    let of_source = |error| Failure::of_place(Side::Source, &error);
+    let mut referrers: Referrers = copy
+        .source
+        .referrers(subject, tags)
+        .await
+        .map_err(of_source)?
+        .into_iter()
+        .map(|referrer| (referrer.digest, None))
+        .collect();
+    for tag in cosign_tags(subject, tags) {
+        let found = copy
+            .source
+            .find_manifest(ManifestReference::Tag(&tag))
+            .await
+            .map_err(of_source)?;
+        referrers.extend(found.map(|digest| (digest, Some(tag))));
+    }
+    Ok(referrers)
 }
 
 /// The tags under which cosign keeps what belongs to `subject`: those that exist, when that is known.

@@ -78,6 +78,8 @@ struct Inner {
     patience: Patience,
     /// Whether the registry has turned out to have no referrers API.
     lacks_referrers: AtomicBool,
+    /// Set once the registry was asked for referrers.
+    referrers_asked: OnceCell<()>,
     /// Held while a fallback tag of referrers is changed.
     fallback_writes: Mutex<()>,
 }
@@ -125,6 +127,7 @@ impl Client {
                 authenticator: Authenticator::new(access.credentials.as_ref())?,
                 patience,
                 lacks_referrers: AtomicBool::new(false),
+                referrers_asked: OnceCell::new(),
                 fallback_writes: Mutex::new(()),
             }),
             saved_uploads: None,

@@ -51,7 +51,25 @@ impl Client {
         subject: &Digest,
         tags: Option<&BTreeSet<Tag>>,
     ) -> Result<Vec<Descriptor>, Problem> {
-        if !self.inner.lacks_referrers.load(Ordering::Relaxed) {
+        if let Some(referrers) = self.ask_api(repository, subject).await? {
+            return Ok(referrers);
+        }
+        let tag = fallback_tag(subject)?;
+        if tags.is_some_and(|tags| !tags.contains(&tag)) {
+            return Ok(Vec::new());
+        }
+        self.read_fallback(repository, &tag).await
+    }
+
+    /// What the referrers API lists; [`None`] when the registry has turned out to have none. The first
+    /// question goes alone, so that its answer tells all others.
+    async fn ask_api(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, Problem> {
+        let inner = &self.inner;
+        let ask = || async {
             match self.list_referrers(repository, subject).await {
                 // Case 55: whatever a registry says that does not know the API.
                 Err(
@@ -60,16 +78,23 @@ impl Client {
                     | Problem::Denied { .. }
                     | Problem::Rejected { .. },
                 )
-                | Ok(None) => self.inner.lacks_referrers.store(true, Ordering::Relaxed),
-                Ok(Some(referrers)) => return Ok(referrers),
-                Err(problem) => return Err(problem),
+                | Ok(None) => {
+                    inner.lacks_referrers.store(true, Ordering::Relaxed);
+                    Ok(None)
+                }
+                listed => listed,
             }
+        };
+        let mut first = None;
+        inner
+            .referrers_asked
+            .get_or_init(|| async { first = Some(ask().await) })
+            .await;
+        match first {
+            Some(listed) => listed,
+            None if inner.lacks_referrers.load(Ordering::Relaxed) => Ok(None),
+            None => ask().await,
         }
-        let tag = fallback_tag(subject)?;
-        if tags.is_some_and(|tags| !tags.contains(&tag)) {
-            return Ok(Vec::new());
-        }
-        self.read_fallback(repository, &tag).await
     }
 
     /// Asks the referrers API; [`None`] when what answers is something else.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 
 use super::{
     BlobError, ByteStream, Destination, Error, Existing, Outcome, Placed, RepositoryLocation,
@@ -201,7 +201,13 @@ impl Destination for RegistryRepository {
     ) -> BoxFuture<'a, Result<Placed, BlobError>> {
         async move {
             let blob = content.descriptor();
-            let Some(session) = self.open_upload(blob, mount_from).await? else {
+            let mut bytes = content.read_from(0);
+            // The source is asked at the same time, unless the blob may not have to be sent at all, or
+            // has been sent in part.
+            let early = blob.size <= CHUNK_BYTES && mount_from.is_none();
+            let first = async { if early { bytes.next().await } else { None } };
+            let (session, first) = futures::join!(self.open_upload(blob, mount_from), first);
+            let Some(session) = session? else {
                 return Ok(Placed::Mounted);
             };
             let sent = if blob.size > CHUNK_BYTES {
@@ -210,7 +216,7 @@ impl Destination for RegistryRepository {
                     .await
             } else {
                 self.client
-                    .upload_blob(session, blob, content.read_from(0))
+                    .upload_blob(session, blob, stream::iter(first).chain(bytes))
                     .await
             };
             match sent {

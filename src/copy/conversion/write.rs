@@ -67,7 +67,8 @@ impl Engine<'_> {
             .into_iter()
             .map(|result| result.map(|(copied, _)| copied))
             .collect();
-        self.copy_referrers(copy, &subjects, goals, &mut outcome)
+        let referrers = self.list_referrers(copy, &subjects).await;
+        self.copy_referrers(copy, referrers, goals, &mut outcome)
             .await;
         Ok(outcome)
     }
