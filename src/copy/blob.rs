@@ -20,9 +20,12 @@ use crate::transport::{
     BlobError, BlobReader, ByteStream, Destination, Error, Existing, Placed, Source, VerifiedBlob,
 };
 
-/// Blobs in flight at once. More cost memory, each holds one connection's buffers on both sides;
-/// what one registry bears is the business of its client.
+/// Blobs in flight at once, each with one connection to either side; what one registry bears is the
+/// business of its client.
 const PARALLEL_BLOBS: usize = 32;
+/// Bytes from which on a blob takes the room of two: it fills the buffers of its connections, of up to
+/// 1 MiB together, and more of them are not faster.
+const LARGE_BLOB_BYTES: u64 = 1024 * 1024;
 /// How often one blob is tried, after all that its client repeats by itself.
 const ATTEMPTS: u32 = 4;
 
@@ -98,7 +101,8 @@ impl BlobTransfers {
             return Ok(());
         }
         // The semaphore is never closed, so that a permit always comes.
-        let _permit = self.permits.acquire().await.ok();
+        let room = if blob.size < LARGE_BLOB_BYTES { 1 } else { 2 };
+        let _permit = self.permits.acquire_many(room).await.ok();
         let mount_from = mount_candidate(source.as_ref(), place, &holders);
         let outcome = self
             .bring_with_retries(source, destination, blob, mount_from.as_ref())

@@ -2,7 +2,7 @@
 //!
 //! It sends one request and knows neither authorization nor redirects nor retries.
 
-use std::time::Duration;
+use std::sync::OnceLock;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
@@ -40,8 +40,10 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct Transport {
     registry: reqwest::Client,
-    elsewhere: reqwest::Client,
-    idle: Duration,
+    /// Made when it is needed: reading the system's authorities takes longer than a small request.
+    elsewhere: OnceLock<reqwest::Client>,
+    patience: Patience,
+    authorities: Vec<Certificate>,
 }
 
 impl Transport {
@@ -56,29 +58,40 @@ impl Transport {
             Some(bundle) => authorities(bundle)?,
             None => Vec::new(),
         };
-        let elsewhere = build(builder(patience, &authorities))?;
-        let registry = if access.insecure || access.certificates.identity.is_some() {
-            let mut builder =
-                builder(patience, &authorities).tls_danger_accept_invalid_certs(access.insecure);
-            if let Some(identity) = &access.certificates.identity {
-                builder = builder.identity(parse_identity(identity)?);
-            }
-            build(builder)?
-        } else {
-            elsewhere.clone()
-        };
+        let mut builder =
+            builder(patience, &authorities).tls_danger_accept_invalid_certs(access.insecure);
+        if let Some(identity) = &access.certificates.identity {
+            builder = builder.identity(parse_identity(identity)?);
+        }
+        let registry = build(builder)?;
+        let elsewhere = OnceLock::new();
+        if !access.insecure && access.certificates.identity.is_none() {
+            elsewhere.get_or_init(|| registry.clone());
+        }
         Ok(Self {
             registry,
             elsewhere,
-            idle: patience.idle,
+            patience: patience.clone(),
+            authorities,
         })
+    }
+
+    fn client(&self, side: Side) -> Result<&reqwest::Client, Problem> {
+        match (side, self.elsewhere.get()) {
+            (Side::Registry, _) => Ok(&self.registry),
+            (Side::Elsewhere, Some(client)) => Ok(client),
+            (Side::Elsewhere, None) => {
+                let client = build(builder(&self.patience, &self.authorities))?;
+                Ok(self.elsewhere.get_or_init(|| client))
+            }
+        }
     }
 
     /// Sends one request and waits for the head of its answer.
     ///
     /// The wait covers sending the body too, so this is not for bodies that stream.
     pub(super) async fn send(&self, side: Side, request: Request) -> Result<Response, Problem> {
-        timeout(self.idle, self.send_streaming(side, request))
+        timeout(self.patience.idle, self.send_streaming(side, request))
             .await
             .map_err(|_| Problem::Transport(TransportFailure::Timeout))?
     }
@@ -89,11 +102,7 @@ impl Transport {
         side: Side,
         request: Request,
     ) -> Result<Response, Problem> {
-        let client = match side {
-            Side::Registry => &self.registry,
-            Side::Elsewhere => &self.elsewhere,
-        };
-        client
+        self.client(side)?
             .execute(request)
             .await
             .map_err(|error| classify(&error))
@@ -110,7 +119,7 @@ impl Transport {
 
     /// The pace that bodies have to keep.
     pub(super) const fn pace(&self) -> Pace {
-        Pace::new(self.idle)
+        Pace::new(self.patience.idle)
     }
 
     /// The next piece of a body, or [`None`] at its end. Waits as long as it keeps its pace.
