@@ -35,7 +35,7 @@ pub(crate) fn random_faults(seed: u64) -> Vec<Rule> {
 
 fn random_action(random: &mut Random) -> Action {
     let bytes = usize::try_from(random.below(64)).unwrap();
-    match random.below(10) {
+    match random.below(18) {
         0 => Action::status(random.pick(&[500, 502, 503, 504])),
         1 => Action::Answer {
             status: 429,
@@ -49,7 +49,15 @@ fn random_action(random: &mut Random) -> Action {
         6 => Action::FlipBit(bytes),
         7 => Action::IgnoreRange,
         8 => Action::LoseSession,
-        _ => Action::Forget,
+        9 => Action::Forget,
+        10 => Action::KeepArrived,
+        11 => Action::FlipReceivedBit(bytes),
+        12 => Action::LastChunkWins,
+        13 => Action::ShowLater(bytes % 4),
+        14 => Action::CollectGarbage,
+        15 => Action::Compress,
+        16 => Action::EndlessPages,
+        _ => Action::MaxBody(bytes),
     }
 }
 
