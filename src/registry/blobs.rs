@@ -11,6 +11,7 @@ use super::answer::text;
 use super::auth::Scopes;
 use super::error::{Operation, Problem, Subject};
 use super::exchange::Request;
+use super::http::BULK_BYTES;
 use super::pace::{LEAST_PROGRESS, Pace};
 use super::range::ContentRange;
 use super::{Client, Error};
@@ -207,6 +208,7 @@ impl Download {
     /// to be asked for.
     async fn open(&mut self) -> Result<Option<Body>, Problem> {
         let mut request = read_request(Method::GET, &self.repository, &self.blob.digest);
+        request.bulk = self.blob.size >= BULK_BYTES;
         let partial = self.position > 0 && self.ranges_work;
         if partial {
             let range = HeaderValue::try_from(format!("bytes={}-", self.position))

@@ -3,7 +3,10 @@
 //! The three loops are nested in that order. Only here are credentials attached to a request, and
 //! only while the request is at the registry's own origin.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
@@ -13,7 +16,9 @@ use super::answer::{expect_success, text};
 use super::auth::{Authorization, MAX_ROUNDS, Scopes};
 use super::error::{Pointer, Problem};
 use super::http::Side;
+use super::limit::Load;
 use super::origin::{self, MAX_REDIRECTS, Refusal};
+use super::patience::retry_after;
 
 /// A request that can be sent again: its body is in memory, and a second execution does no harm.
 /// A `POST` that opened an upload unnoticed leaves a session, which the registry ends by itself.
@@ -24,6 +29,8 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
     pub(super) scopes: Scopes,
+    /// Whether the answer is large content.
+    pub(super) bulk: bool,
 }
 
 impl Request {
@@ -34,6 +41,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: None,
             scopes,
+            bulk: false,
         }
     }
 
@@ -48,6 +56,14 @@ impl Request {
     }
 }
 
+/// An answer that was read to its end.
+pub(super) struct Fetched {
+    /// Who answered, after all redirects.
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
 /// An answer, and whether it is the registry's own.
 struct Answer {
     response: Response,
@@ -59,22 +75,61 @@ impl Client {
     pub(super) async fn send(&self, request: &Request) -> Result<Response, Problem> {
         let mut waits = self.inner.patience.waits();
         loop {
-            let problem = match self.attempt(request).await {
+            match self.attempt(request).await {
                 Ok(response) => return Ok(response),
-                Err(problem) => problem,
-            };
-            let Some(wait) = self.inner.patience.wait(&problem, waits.next()) else {
-                return Err(problem);
-            };
-            tracing::debug!(
-                registry = %self.inner.registry,
-                method = %request.method,
-                %problem,
-                ?wait,
-                "request to registry failed, waiting for the next attempt"
-            );
-            tokio::time::sleep(wait).await;
+                Err(problem) => self.wait(request, problem, waits.next()).await?,
+            }
         }
+    }
+
+    /// Does the same and reads the whole answer of at most `limit` bytes; one that breaks off is asked
+    /// for again.
+    pub(super) async fn fetch(
+        &self,
+        request: &Request,
+        limit: usize,
+        what: &'static str,
+    ) -> Result<Fetched, Problem> {
+        let mut waits = self.inner.patience.waits();
+        loop {
+            let fetched = async {
+                let response = self.attempt(request).await?;
+                Ok(Fetched {
+                    url: response.url().clone(),
+                    headers: response.headers().clone(),
+                    body: self
+                        .inner
+                        .transport
+                        .read_body(response, limit, what)
+                        .await?,
+                })
+            };
+            match fetched.await {
+                Ok(fetched) => return Ok(fetched),
+                Err(problem) => self.wait(request, problem, waits.next()).await?,
+            }
+        }
+    }
+
+    /// Waits for the next attempt, or hands the problem back when there is none.
+    async fn wait(
+        &self,
+        request: &Request,
+        problem: Problem,
+        planned: Option<Duration>,
+    ) -> Result<(), Problem> {
+        let Some(wait) = self.inner.patience.wait(&problem, planned) else {
+            return Err(problem);
+        };
+        tracing::debug!(
+            registry = %self.inner.registry,
+            method = %request.method,
+            %problem,
+            ?wait,
+            "request to registry failed, waiting for the next attempt"
+        );
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     async fn attempt(&self, request: &Request) -> Result<Response, Problem> {
@@ -110,6 +165,23 @@ impl Client {
         Err(self.inner.authenticator.unauthorized())
     }
 
+    /// Sends a request to the registry itself, when its turn has come.
+    async fn send_within_limit(
+        &self,
+        side: Side,
+        request: reqwest::Request,
+    ) -> Result<Response, Problem> {
+        let inner = &self.inner;
+        let in_flight = inner
+            .limit
+            .admit(inner.patience.longest_wait)
+            .await
+            .map_err(told_to_wait)?;
+        let response = inner.transport.send(side, request).await?;
+        in_flight.learn(load(&response));
+        Ok(response)
+    }
+
     /// Follows the redirects of one request. Once it has left the registry's origin it carries no
     /// authorization any more, even when it is sent back.
     async fn follow(
@@ -118,14 +190,19 @@ impl Client {
         mut url: Url,
         authorization: &Authorization,
     ) -> Result<Answer, Problem> {
-        let mut side = Side::Registry;
+        let mut side = if request.bulk {
+            Side::RegistryBulk
+        } else {
+            Side::Registry
+        };
         for _ in 0..=MAX_REDIRECTS {
-            let carried = (side == Side::Registry).then_some(authorization);
-            let response = self
-                .inner
-                .transport
-                .send(side, request.build(url.clone(), carried))
-                .await?;
+            let carried = (side != Side::Elsewhere).then_some(authorization);
+            let built = request.build(url.clone(), carried);
+            let response = if side == Side::Elsewhere {
+                self.inner.transport.send(side, built).await?
+            } else {
+                self.send_within_limit(side, built).await?
+            };
             let Some(location) = redirect(&response) else {
                 return Ok(Answer { response, side });
             };
@@ -139,6 +216,24 @@ impl Client {
             url = next;
         }
         Err(refused(Refusal::TooManyHops))
+    }
+}
+
+/// What an answer says of the registry's load.
+pub(super) fn load(response: &Response) -> Load {
+    let wait = retry_after(response.headers(), Timestamp::now());
+    match response.status() {
+        StatusCode::TOO_MANY_REQUESTS => Load::TooMuch(wait),
+        StatusCode::SERVICE_UNAVAILABLE if wait.is_some() => Load::TooMuch(wait),
+        status if status.is_server_error() => Load::Unknown,
+        _ => Load::Fine,
+    }
+}
+
+/// The registry has said so to another request.
+pub(super) const fn told_to_wait(wait: Duration) -> Problem {
+    Problem::RateLimited {
+        retry_after: Some(wait),
     }
 }
 

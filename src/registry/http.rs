@@ -27,11 +27,17 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const IDLE_CONNECTIONS_PER_HOST: usize = 16;
 
-/// Which of the two clients sends a request.
+/// Bytes from which on content goes over a connection of its own. Small requests share one connection
+/// of HTTP/2, where the window of the connection and one lost packet would hold all of them up.
+pub(super) const BULK_BYTES: u64 = 1024 * 1024;
+
+/// Which of the clients sends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// To the registry's own origin: with the client certificate, unverified when `insecure`.
     Registry,
+    /// The same, for [`BULK_BYTES`] and more: with HTTP/1.1, over as many connections as it takes.
+    RegistryBulk,
     /// To anywhere else: always verified, nothing shown.
     Elsewhere,
 }
@@ -40,10 +46,13 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct Transport {
     registry: reqwest::Client,
-    /// Made when it is needed: reading the system's authorities takes longer than a small request.
+    // Made when they are needed: reading the system's authorities takes longer than a small request.
+    bulk: OnceLock<reqwest::Client>,
     elsewhere: OnceLock<reqwest::Client>,
+    insecure: bool,
     patience: Patience,
     authorities: Vec<Certificate>,
+    identity: Option<Identity>,
 }
 
 impl Transport {
@@ -54,36 +63,35 @@ impl Transport {
                 "the process has installed no TLS provider",
             ));
         }
-        let authorities = match &access.certificates.ca_bundle {
-            Some(bundle) => authorities(bundle)?,
-            None => Vec::new(),
-        };
-        let mut builder =
-            builder(patience, &authorities).tls_danger_accept_invalid_certs(access.insecure);
-        if let Some(identity) = &access.certificates.identity {
-            builder = builder.identity(parse_identity(identity)?);
-        }
-        let registry = build(builder)?;
-        let elsewhere = OnceLock::new();
-        if !access.insecure && access.certificates.identity.is_none() {
-            elsewhere.get_or_init(|| registry.clone());
-        }
+        let certificates = &access.certificates;
+        let authorities = certificates.ca_bundle.as_deref().map(authorities);
+        let authorities = authorities.transpose()?.unwrap_or_default();
+        let identity = certificates.identity.as_ref().map(parse_identity);
+        let identity = identity.transpose()?;
+        let builder = builder(patience, &authorities);
         Ok(Self {
-            registry,
-            elsewhere,
+            registry: build(of_registry(builder, access.insecure, identity.as_ref()))?,
+            bulk: OnceLock::new(),
+            elsewhere: OnceLock::new(),
+            insecure: access.insecure,
             patience: patience.clone(),
             authorities,
+            identity,
         })
     }
 
-    fn client(&self, side: Side) -> Result<&reqwest::Client, Problem> {
-        match (side, self.elsewhere.get()) {
-            (Side::Registry, _) => Ok(&self.registry),
-            (Side::Elsewhere, Some(client)) => Ok(client),
-            (Side::Elsewhere, None) => {
-                let client = build(builder(&self.patience, &self.authorities))?;
-                Ok(self.elsewhere.get_or_init(|| client))
+    fn client(&self, side: Side, url: &Url) -> Result<&reqwest::Client, Problem> {
+        let elsewhere = || builder(&self.patience, &self.authorities).http1_only();
+        match side {
+            Side::Registry => Ok(&self.registry),
+            // Without TLS it is HTTP/1.1 anyway, and connections that are open can be used.
+            Side::RegistryBulk if url.scheme() == "http" => Ok(&self.registry),
+            Side::RegistryBulk if self.insecure || self.identity.is_some() => {
+                get_or_build(&self.bulk, || {
+                    of_registry(elsewhere(), self.insecure, self.identity.as_ref())
+                })
             }
+            Side::RegistryBulk | Side::Elsewhere => get_or_build(&self.elsewhere, elsewhere),
         }
     }
 
@@ -102,7 +110,7 @@ impl Transport {
         side: Side,
         request: Request,
     ) -> Result<Response, Problem> {
-        self.client(side)?
+        self.client(side, request.url())?
             .execute(request)
             .await
             .map_err(|error| classify(&error))
@@ -180,6 +188,30 @@ fn builder(patience: &Patience, authorities: &[Certificate]) -> ClientBuilder {
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .dns_resolver(SystemResolver)
         .tls_certs_merge(authorities.iter().cloned())
+}
+
+/// What only the registry itself is shown and forgiven.
+fn of_registry(
+    builder: ClientBuilder,
+    insecure: bool,
+    identity: Option<&Identity>,
+) -> ClientBuilder {
+    let builder = builder.tls_danger_accept_invalid_certs(insecure);
+    match identity {
+        Some(identity) => builder.identity(identity.clone()),
+        None => builder,
+    }
+}
+
+fn get_or_build(
+    client: &OnceLock<reqwest::Client>,
+    builder: impl Fn() -> ClientBuilder,
+) -> Result<&reqwest::Client, Problem> {
+    if let Some(client) = client.get() {
+        return Ok(client);
+    }
+    let built = build(builder())?;
+    Ok(client.get_or_init(|| built))
 }
 
 fn build(builder: ClientBuilder) -> Result<reqwest::Client, Problem> {

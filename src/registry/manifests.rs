@@ -5,16 +5,15 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::answer::{check_content_digest, content_digest, text};
 use super::auth::Scopes;
 use super::error::{Operation, Problem};
-use super::exchange::Request;
+use super::exchange::{Fetched, Request};
 use super::{Client, Error};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Repository, Tag};
 
@@ -163,37 +162,29 @@ impl Client {
         repository: &Repository,
         reference: ManifestReference<'_>,
     ) -> Result<Manifest, Problem> {
-        let response = self
-            .send(&read_request(Method::GET, repository, reference))
+        let request = read_request(Method::GET, repository, reference);
+        let Fetched { headers, body, .. } = self
+            .fetch(&request, MAX_MANIFEST_BYTES, "a manifest")
             .await?;
-        let headers = response.headers().clone();
-        let bytes = self.manifest_body(response).await?;
         let media_type = specific_media_type(&headers)
-            .or_else(|| media_type_of(&bytes))
+            .or_else(|| media_type_of(&body))
             .ok_or(Problem::Malformed("a manifest has no media type"))?;
         match reference {
             ManifestReference::Digest(expected) => {
                 let mut hasher = expected.hasher();
-                hasher.update(&bytes);
+                hasher.update(&body);
                 let actual = hasher.finish();
-                Manifest::verified(bytes, media_type, expected).map_err(|_| Problem::Digest {
+                Manifest::verified(body, media_type, expected).map_err(|_| Problem::Digest {
                     expected: expected.clone(),
                     actual,
                 })
             }
             ManifestReference::Tag(_) => {
-                let manifest = Manifest::new(bytes, media_type);
+                let manifest = Manifest::new(body, media_type);
                 check_content_digest(&headers, manifest.digest())?;
                 Ok(manifest)
             }
         }
-    }
-
-    async fn manifest_body(&self, response: Response) -> Result<Bytes, Problem> {
-        self.inner
-            .transport
-            .read_body(response, MAX_MANIFEST_BYTES, "a manifest")
-            .await
     }
 
     async fn write_with_subject(

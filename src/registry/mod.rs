@@ -20,6 +20,7 @@ mod failure;
 pub(crate) mod fuzzing;
 mod http;
 mod large_upload;
+mod limit;
 mod link;
 mod manifests;
 mod meter;
@@ -48,6 +49,7 @@ use url::Url;
 use self::auth::Authenticator;
 use self::error::{Operation, Problem, Subject};
 use self::http::Transport;
+use self::limit::Limit;
 use self::saved_uploads::SavedUploads;
 use crate::oci::{RegistryHost, Repository};
 
@@ -76,6 +78,7 @@ struct Inner {
     transport: Transport,
     authenticator: Authenticator,
     patience: Patience,
+    limit: Limit,
     /// Whether the registry has turned out to have no referrers API.
     lacks_referrers: AtomicBool,
     /// Set once the registry was asked for referrers.
@@ -126,6 +129,7 @@ impl Client {
                 transport: Transport::new(access, &patience)?,
                 authenticator: Authenticator::new(access.credentials.as_ref())?,
                 patience,
+                limit: Limit::new(),
                 lacks_referrers: AtomicBool::new(false),
                 referrers_asked: OnceCell::new(),
                 fallback_writes: Mutex::new(()),

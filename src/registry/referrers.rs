@@ -110,14 +110,11 @@ impl Client {
             request
                 .headers
                 .insert(ACCEPT, HeaderValue::from_static(MediaType::OCI_INDEX));
-            let response = self.send(&request).await?;
-            let next = self.next_page(&response).await?;
-            let body = self
-                .inner
-                .transport
-                .read_body(response, MAX_MANIFEST_BYTES, "a list of referrers")
+            let fetched = self
+                .fetch(&request, MAX_MANIFEST_BYTES, "a list of referrers")
                 .await?;
-            let index = Manifest::new(body, MediaType::new(MediaType::OCI_INDEX));
+            let next = self.next_page(&fetched).await?;
+            let index = Manifest::new(fetched.body, MediaType::new(MediaType::OCI_INDEX));
             let Ok(Content::Index { manifests, .. }) = index.content() else {
                 return Ok(None);
             };

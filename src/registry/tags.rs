@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use reqwest::Method;
 use reqwest::header::LINK;
-use reqwest::{Method, Response};
 use serde::Deserialize;
 
 use super::answer::text;
 use super::auth::Scopes;
 use super::error::{Operation, Pointer, Problem};
-use super::exchange::Request;
+use super::exchange::{Fetched, Request};
 use super::origin::Refusal;
 use super::{Client, Error, link, origin};
 use crate::oci::{Repository, Tag};
@@ -67,14 +67,11 @@ impl Client {
                 return Err(Problem::Malformed("the pages of a list go in a circle"));
             }
             let request = Request::new(Method::GET, target, Scopes::pull(repository));
-            let response = self.send(&request).await?;
-            let next = self.next_page(&response).await?;
-            let body = self
-                .inner
-                .transport
-                .read_body(response, MAX_PAGE_BYTES, "a page of tags")
+            let fetched = self
+                .fetch(&request, MAX_PAGE_BYTES, "a page of tags")
                 .await?;
-            let page: Page = serde_json::from_slice(&body)
+            let next = self.next_page(&fetched).await?;
+            let page: Page = serde_json::from_slice(&fetched.body)
                 .map_err(|_| Problem::Malformed("a list of tags is not the JSON it should be"))?;
             let page = page.tags.unwrap_or_default();
             tags.extend(page.into_iter().filter_map(|tag| tag.parse::<Tag>().ok()));
@@ -93,15 +90,15 @@ impl Client {
 
     /// The next page that an answer names. It is asked for as it is written: what its query means is
     /// the registry's secret.
-    pub(super) async fn next_page(&self, response: &Response) -> Result<Option<String>, Problem> {
-        let Some(target) = text(response.headers(), LINK).and_then(link::next) else {
+    pub(super) async fn next_page(&self, fetched: &Fetched) -> Result<Option<String>, Problem> {
+        let Some(target) = text(&fetched.headers, LINK).and_then(link::next) else {
             return Ok(None);
         };
         let refused = |refusal| Problem::Refused {
             pointer: Pointer::NextPage,
             refusal,
         };
-        let url = origin::redirect_target(response.url(), target).map_err(refused)?;
+        let url = origin::redirect_target(&fetched.url, target).map_err(refused)?;
         if !origin::same_origin(self.base().await?, &url) {
             return Err(refused(Refusal::OtherOrigin));
         }

@@ -15,15 +15,15 @@ use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION,
 };
 use reqwest::{Body, Method, Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::answer::{check_content_digest, expect_success, text};
 use super::auth::{Authorization, Scopes};
 use super::error::{Operation, Pointer, Problem, Subject};
-use super::exchange::Request;
+use super::exchange::{Request, load, told_to_wait};
 use super::failure::TransportFailure;
-use super::http::Side;
+use super::http::{BULK_BYTES, Side};
 use super::meter::{Interruption, Meter};
 use super::origin::{self, Refusal};
 use super::{Client, Error};
@@ -238,12 +238,24 @@ impl Client {
         }
         *request.body_mut() = Some(body);
         let patience = &self.inner.patience;
+        self.inner
+            .limit
+            .open(patience.longest_wait)
+            .await
+            .map_err(told_to_wait)?;
+        let side = if part.length < BULK_BYTES {
+            Side::Registry
+        } else {
+            Side::RegistryBulk
+        };
+        let sent = Instant::now();
         let response = tokio::select! {
-            response = self.inner.transport.send_streaming(Side::Registry, request) => response?,
+            response = self.inner.transport.send_streaming(side, request) => response?,
             () = meter.stalled(patience.idle, patience.commit) => {
                 return Err(Problem::Transport(TransportFailure::Timeout));
             }
         };
+        self.inner.limit.learn(load(&response), sent);
         match response.status() {
             StatusCode::UNAUTHORIZED => {
                 self.inner

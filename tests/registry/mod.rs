@@ -1,6 +1,7 @@
 //! The registry client: what it does with a real registry, and what others cannot make it do.
 
 mod attempts;
+mod connections;
 mod content;
 mod downloads;
 mod large_uploads;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, Version};
 
 use super::route::Endpoint;
 
@@ -15,6 +15,7 @@ pub(crate) struct Recorded {
     pub(crate) path: String,
     /// Without the question mark; empty if there is none.
     pub(crate) query: String,
+    pub(crate) version: Version,
     /// Every header with every byte of its value.
     pub(crate) headers: HeaderMap,
     /// How many bytes of its body arrived.

@@ -35,6 +35,7 @@ pub(super) async fn serve(
     let mut recorded = Recorded {
         endpoint: Route::parse(&path).endpoint,
         method: head.method,
+        version: head.version,
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
         body_bytes: 0,
