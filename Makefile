@@ -27,8 +27,26 @@ test: ## run every test: check, then e2e; takes down what it started
 	@$(MAKE) --no-print-directory fault-storm SCHEDULES=2000
 	$(MAKE) --no-print-directory e2e
 
+# Registries, crane and the conformance suite, which tests run; built once for each version of tests/tools.
+TEST_TOOLS = $(CACHE)/test-tools-$(shell { go version; find tests/tools -type f | LC_ALL=C sort | xargs sha256sum; } | sha256sum | cut -c1-16)
+
+.PHONY: tools
+tools: ## build the programs that tests run beside Transship
+	@tools='$(TEST_TOOLS)'
+	if [[ ! -d $$tools ]]; then
+	  printf '==> building the programs of tests/tools (about 4 minutes, once per machine)\n'
+	  mkdir -p "$(CACHE)"
+	  new=$$(mktemp -d "$$tools.new.XXXXXX")
+	  env --chdir=tests/tools GOWORK=off GOFLAGS=-mod=readonly CGO_ENABLED=0 \
+	    go build -buildvcs=false -trimpath -ldflags '-s -w' -o "$$new/" ./ocimem tool
+	  chmod 0755 "$$new"
+	  mv -T "$$new" "$$tools"
+	fi
+	mkdir -p target
+	ln -sfn "$$tools" target/test-tools
+
 .PHONY: check
-check: packages ## run all tests that need no cluster
+check: packages tools ## run all tests that need no cluster
 	@cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- --deny warnings
 	cargo test --locked

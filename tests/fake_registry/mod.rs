@@ -1,7 +1,6 @@
 //! The registry of the tests itself: with the client, and with a plain HTTP client for its faults.
 
 mod faults;
-mod protocol;
 mod service;
 
 use crate::support::install_tls_provider;

@@ -1,8 +1,11 @@
 //! What the registry does for a client that does nothing wrong.
 
 use axum::http::Method;
+use serde_json::json;
+use transship::oci::Digest;
 use transship::registry::{Access, Certificates, ManifestReference};
 
+use super::http;
 use crate::support::registry::{Endpoint, Registry};
 use crate::support::tls::Authority;
 use crate::support::{
@@ -93,9 +96,32 @@ async fn a_torn_tag_is_noticed() {
     let registry = Registry::start().await;
     registry.seed_image("app", Some("v1"), &[b"a layer"]);
     registry.assert_never_incomplete();
-    registry.lose_blob("app", &transship::oci::Digest::sha256(b"a layer"));
+    registry.lose_blob("app", &Digest::sha256(b"a layer"));
     let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         registry.assert_never_incomplete();
     }));
     assert!(noticed.is_err());
+}
+
+#[tokio::test]
+async fn an_incomplete_manifest_is_refused_unless_the_registry_is_permissive() {
+    for (registry, status) in [
+        (Registry::start().await, 400),
+        (Registry::builder().permissive().start().await, 201),
+    ] {
+        let absent = json!({"mediaType": "a/b", "digest": Digest::sha256(b"absent"), "size": 6});
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let document = json!({
+            "schemaVersion": 2, "mediaType": media_type, "config": absent, "layers": [],
+        });
+        let put = http().put(format!("http://{}/v2/app/manifests/v1", registry.host()));
+        let put = put
+            .header("content-type", media_type)
+            .body(document.to_string());
+        let response = put.send().await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(registry.manifest("app", "v1").is_some(), status == 201);
+        let text = response.text().await.unwrap();
+        assert_eq!(text.contains("MANIFEST_BLOB_UNKNOWN"), status == 400);
+    }
 }

@@ -1,12 +1,16 @@
 //! Against a real registry: what is written can be read back.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 
 use bytes::Bytes;
 use futures::stream;
+use serde_json::{Value, json};
+use transship::oci::{Digest, Manifest};
 use transship::registry::{ErrorKind, ManifestReference, Upload, UploadError};
 
+use crate::support::any_registry::{AnyRegistry, Kind};
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::{
     blob, client, image, pieces, plain, pull_blob, push_blob, repository, session,
@@ -216,4 +220,42 @@ async fn what_is_not_there_is_not_found() {
             missing.digest
         )
     );
+}
+
+/// Case 55: the registry in memory writes `null` for no referrers, and has the API all the same.
+#[tokio::test]
+async fn case_55_no_referrers_are_not_taken_for_no_api() {
+    let registry = AnyRegistry::start(Kind::Ocimem).await;
+    let client = client(registry.host(), &plain());
+    let app = repository("app");
+    let config = push_blob(&client, &app, b"{}").await.unwrap();
+    let mut subjects = Vec::new();
+    for layer in [&b"one"[..], b"two"] {
+        let layer = push_blob(&client, &app, layer).await.unwrap();
+        let subject = image(&config, &layer);
+        client.put_manifest(&app, &subject, None).await.unwrap();
+        subjects.push(subject);
+    }
+    let [_, signed] = &subjects[..] else {
+        panic!("two images");
+    };
+    let mut document: Value = serde_json::from_slice(image(&config, &config).bytes()).unwrap();
+    document["subject"] = json!({
+        "mediaType": signed.media_type(), "digest": signed.digest(), "size": signed.bytes().len(),
+    });
+    let signature = Manifest::new(
+        Bytes::from(document.to_string()),
+        signed.media_type().clone(),
+    );
+    client.put_manifest(&app, &signature, None).await.unwrap();
+    let mut found: Vec<Vec<Digest>> = Vec::new();
+    for subject in &subjects {
+        let tags = Some(&BTreeSet::new());
+        let listed = client
+            .referrers(&app, subject.digest(), tags)
+            .await
+            .unwrap();
+        found.push(listed.into_iter().map(|entry| entry.digest).collect());
+    }
+    assert_eq!(found, [vec![], vec![signature.digest().clone()]]);
 }

@@ -1,9 +1,10 @@
-//! A real registry: Debian's `docker-registry`, on a port of its own choice, with storage of its own.
+//! A real registry: Debian's `docker-registry` or a newer version of it, on a port of its own choice,
+//! with storage of its own.
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use tempfile::TempDir;
 use transship::oci::Digest;
@@ -20,6 +21,8 @@ pub(crate) struct DockerRegistry {
 /// What the registry asks of its clients.
 #[derive(Default)]
 pub(crate) struct Settings<'a> {
+    /// Another program than the one in the path.
+    pub(crate) program: Option<PathBuf>,
     /// Serve TLS with this certificate.
     pub(crate) tls: Option<&'a Issued>,
     /// Want client certificates from this authority (PEM).
@@ -41,7 +44,8 @@ impl DockerRegistry {
         let directory = tempfile::tempdir().unwrap();
         let configuration = directory.path().join("config.yml");
         std::fs::write(&configuration, configure(&directory, settings)).unwrap();
-        let mut child = Command::new("docker-registry")
+        let program = settings.program.clone();
+        let mut child = Command::new(program.unwrap_or_else(|| "docker-registry".into()))
             .arg("serve")
             .arg(&configuration)
             .env("OTEL_TRACES_EXPORTER", "none")
@@ -50,10 +54,7 @@ impl DockerRegistry {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the Debian package docker-registry is needed for these tests");
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let host = wait_until_listening(&mut log);
-        // The pipe must not fill up.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let host = wait_until_listening(child.stderr.take().unwrap());
         Self {
             child,
             directory,
@@ -158,20 +159,20 @@ fn configure(directory: &TempDir, settings: &Settings<'_>) -> String {
     text
 }
 
-/// The address that the registry prints once it listens.
-fn wait_until_listening(log: &mut impl std::io::BufRead) -> String {
+/// The address that a registry prints once it listens. What it prints later is thrown away.
+pub(super) fn wait_until_listening(log: ChildStderr) -> String {
+    let mut log = BufReader::new(log);
     let mut printed = String::new();
     for line in log.by_ref().lines() {
         let line = line.unwrap();
         if let Some((_, rest)) = line.split_once("listening on ") {
-            return rest
-                .split([',', '"', ' '])
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+            let address = rest.split([',', '"', ' ']).next().unwrap_or_default();
+            // The pipe must not fill up.
+            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+            return address.to_owned();
         }
         printed.push_str(&line);
         printed.push('\n');
     }
-    panic!("docker-registry did not start:\n{printed}");
+    panic!("the registry did not start:\n{printed}");
 }

@@ -1,10 +1,12 @@
 //! What integration tests share: registries to talk to, certificates, and images to move.
 
+pub(crate) mod any_registry;
 pub(crate) mod docker_daemon;
 pub(crate) mod docker_registry;
 pub(crate) mod registry;
 pub(crate) mod scripted_server;
 pub(crate) mod tls;
+pub(crate) mod tools;
 
 use std::convert::Infallible;
 use std::time::Duration;
