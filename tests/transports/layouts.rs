@@ -21,7 +21,7 @@ fn transship(arguments: &[&str]) -> std::process::Output {
         .unwrap()
 }
 
-fn succeed(arguments: &[&str]) -> String {
+pub(super) fn succeed(arguments: &[&str]) -> String {
     let output = transship(arguments);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {error}");
@@ -29,7 +29,7 @@ fn succeed(arguments: &[&str]) -> String {
 }
 
 /// `TRANSPORT:PATH`, with a name where the transport has names.
-fn place(transport: &str, directory: &Path) -> String {
+pub(super) fn place(transport: &str, directory: &Path) -> String {
     let path = directory.join(transport);
     let name = if transport == "dir" { "" } else { ":v1" };
     format!("{transport}:{}{name}", path.display())
@@ -69,7 +69,7 @@ fn seed_index(registry: &Registry, tag: Option<&str>, entries: &[Value]) -> Dige
 }
 
 /// Puts `app:v1` of some shape into the registry and gives the digests of all of its manifests.
-fn seed(registry: &Registry, shape: &str) -> Vec<Digest> {
+pub(super) fn seed(registry: &Registry, shape: &str) -> Vec<Digest> {
     match shape {
         "image" => vec![Image::with_files(&["one", "two"]).seed(registry, "app", "v1")],
         "index" => {

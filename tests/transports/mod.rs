@@ -5,3 +5,4 @@ mod docker_hostile;
 mod images;
 mod layout_hostile;
 mod layouts;
+mod readings;
