@@ -1,6 +1,7 @@
 //! Places other than registries, compared with what other tools make of them.
 
 mod docker;
+mod docker_daemon;
 mod docker_hostile;
 mod images;
 mod layout_hostile;
