@@ -65,17 +65,24 @@ fuzz: ## fuzz for four hours, or SECONDS_OF_FUZZING=60 (ARGS="manifest challenge
 
 # What is measured beside Transship; each version is built once.
 CRANE := v0.22.1
-REGCTL := v0.11.7
-BENCH_TOOLS := $(CACHE)/bench/crane-$(CRANE)-regctl-$(REGCTL)
+REGCLIENT := v0.11.7
+ORAS := v1.3.6
+BENCH_TOOLS := $(CACHE)/bench/crane-$(CRANE)-regclient-$(REGCLIENT)-oras-$(ORAS)
 
 .PHONY: bench
 bench: packages ## measure Transship beside its peers (ARGS="--workload tags --round-trip 40 --runs 1")
 	@mkdir -p $(BENCH_TOOLS)
 	test -x $(BENCH_TOOLS)/crane || GOBIN=$(BENCH_TOOLS) go install github.com/google/go-containerregistry/cmd/crane@$(CRANE)
-	test -x $(BENCH_TOOLS)/regctl || GOBIN=$(BENCH_TOOLS) go install github.com/regclient/regclient/cmd/regctl@$(REGCTL)
+	test -x $(BENCH_TOOLS)/regctl || GOBIN=$(BENCH_TOOLS) go install github.com/regclient/regclient/cmd/regctl@$(REGCLIENT)
+	test -x $(BENCH_TOOLS)/regsync || GOBIN=$(BENCH_TOOLS) go install github.com/regclient/regclient/cmd/regsync@$(REGCLIENT)
+	test -x $(BENCH_TOOLS)/oras || GOBIN=$(BENCH_TOOLS) go install oras.land/oras/cmd/oras@$(ORAS)
 	(cd e2e/bench/proxy && go build -o $(BENCH_TOOLS)/proxy .)
 	cargo build --locked --release
 	e2e/bench/run --tools-directory $(BENCH_TOOLS) $(ARGS)
+
+.PHONY: bench-inner
+bench-inner: ## measure the inner loops: hashing, recompression, manifests
+	@cargo bench --locked --profile e2e --bench inner
 
 # Schedules of random faults that fault-storm plays, and the seed that it begins with.
 SCHEDULES ?= 100000

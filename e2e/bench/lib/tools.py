@@ -1,5 +1,6 @@
 """The tools that are measured: which command line each needs. Must not know: how images are made."""
 
+import json
 import os
 import tempfile
 import time
@@ -26,7 +27,7 @@ class Tool:
         self.transship = options.transship
 
     def can(self, workload):
-        return True
+        return not workload.converts
 
     def command(self, workload, source, destination, scratch):
         raise NotImplementedError
@@ -59,7 +60,13 @@ class Tool:
 class Transship(Tool):
     name = "transship"
 
+    def can(self, workload):
+        return True
+
     def command(self, workload, source, destination, scratch):
+        if workload.converts:
+            return self.each(workload, source, destination,
+                             f"{self.transship} copy --quiet --format oci --compression zstd:3 {{source}} {{destination}}")
         if len(workload.images()) == 1:
             (repository, tag), = workload.images()
             return (f"exec {self.transship} copy --quiet {source}/{repository}:{tag} {destination}/{repository}:{tag}")
@@ -89,13 +96,50 @@ class Regctl(Tool):
         return self.each(workload, source, destination, regctl)
 
 
+class Oras(Tool):
+    name = "oras"
+
+    def command(self, workload, source, destination, scratch):
+        return self.each(workload, source, destination,
+                         f"{self.directory}/oras cp --recursive --from-plain-http --to-plain-http {{source}} {{destination}}")
+
+
+class Regsync(Tool):
+    """For what it is made for: many images in one run."""
+
+    name = "regsync"
+
+    def can(self, workload):
+        return super().can(workload) and len(workload.images()) > 1
+
+    def command(self, workload, source, destination, scratch):
+        configuration = {
+            "version": 1,
+            "creds": [{"registry": host, "tls": "disabled"} for host in (source, destination)],
+            "defaults": {"parallel": 4},
+            "sync": [{"type": "image", "source": f"{source}/{repository}:{tag}",
+                      "target": f"{destination}/{repository}:{tag}"} for repository, tag in workload.images()],
+        }
+        with open(f"{scratch}/regsync.yaml", "w") as file:
+            json.dump(configuration, file)
+        return f"exec {self.directory}/regsync once --config {scratch}/regsync.yaml"
+
+
 class Skopeo(Tool):
     name = "skopeo"
 
+    def can(self, workload):
+        return True
+
     def command(self, workload, source, destination, scratch):
+        if workload.converts:
+            return self.each(workload, source, destination,
+                             "skopeo copy --quiet --format oci --dest-compress-format zstd"
+                             " --dest-compress-level 3 --src-tls-verify=false --dest-tls-verify=false"
+                             " docker://{source} docker://{destination}")
         return self.each(workload, source, destination,
                          "skopeo copy --quiet --all --preserve-digests --src-tls-verify=false --dest-tls-verify=false"
                          " docker://{source} docker://{destination}")
 
 
-BY_NAME = {tool.name: tool for tool in (Transship, Crane, Regctl, Skopeo)}
+BY_NAME = {tool.name: tool for tool in (Transship, Crane, Regctl, Oras, Regsync, Skopeo)}

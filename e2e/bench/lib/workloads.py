@@ -1,8 +1,13 @@
 """The images that are copied. Must not know: tools, proxies."""
 
+import gzip
 import hashlib
+import io
 import json
 import random
+import subprocess
+import tarfile
+from pathlib import Path
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -28,9 +33,15 @@ def layer(seed, size):
 class Workload:
     """Images by repository and tag; each is a list of platforms, each a list of (seed, size)."""
 
+    # Whether the tools are asked for zstd at level 3 in the OCI format, instead of the same bytes.
+    converts = False
+
     def __init__(self, name, content):
         self.name = name
         self.content = content
+
+    def is_in_place(self, source, destination):
+        return all(source.digest(*image) == destination.digest(*image) is not None for image in self.images())
 
     def images(self):
         return self.content.keys()
@@ -94,4 +105,47 @@ def repositories():
         + [(f"app {number} {own}", 64 * KIB) for own in range(2)]] for number in range(40)})
 
 
-BY_NAME = {"large": large, "platforms": platforms, "tags": tags, "repositories": repositories}
+class Conversion(Workload):
+    """One image of four layers of gzip with Go's own files, which are compressed anew with zstd."""
+
+    converts = True
+    LAYERS = 4
+
+    def __init__(self):
+        super().__init__("conversion", {("bench/conversion", "v1"): None})
+        self.root = Path(subprocess.run(["go", "env", "GOROOT"], check=True, capture_output=True, text=True).stdout.strip())
+
+    def push(self, registry):
+        files = sorted(path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
+        layers, diff_ids = [], []
+        for number in range(self.LAYERS):
+            content = io.BytesIO()
+            with tarfile.open(fileobj=content, mode="w") as archive:
+                for path in files[number::self.LAYERS]:
+                    entry = tarfile.TarInfo(str(path.relative_to(self.root)))
+                    entry.size = path.stat().st_size
+                    with path.open("rb") as file:
+                        archive.addfile(entry, file)
+            diff_ids.append(sha256(content.getvalue()))
+            packed = gzip.compress(content.getvalue(), 6, mtime=0)
+            registry.push_blob("bench/conversion", packed, sha256(packed))
+            layers.append(descriptor(LAYER, packed))
+        config = json.dumps({"os": "linux", "architecture": "amd64",
+                             "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
+        registry.push_blob("bench/conversion", config, sha256(config))
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST,
+                               "config": descriptor(CONFIG, config), "layers": layers}).encode()
+        registry.push_manifest("bench/conversion", "v1", manifest, MANIFEST)
+
+    def uncompressed_mib(self):
+        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file() and not path.is_symlink()) / MIB
+
+    def is_in_place(self, source, destination):
+        manifest = destination.manifest("bench/conversion", "v1")
+        wanted = source.manifest("bench/conversion", "v1")
+        return (manifest["config"]["digest"] == wanted["config"]["digest"]
+                and all(layer["mediaType"].endswith("+zstd") for layer in manifest["layers"]))
+
+
+BY_NAME = {"large": large, "platforms": platforms, "tags": tags, "repositories": repositories,
+           "conversion": Conversion}
