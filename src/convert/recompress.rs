@@ -36,11 +36,12 @@ const MAX_RATIO: u64 = 1100;
 /// Most bytes that any layer may unpack to: 256 GiB.
 const MAX_BYTES: u64 = 256 * 1024 * 1024 * 1024;
 
-/// Threads that zstd compresses with. It is slower than anything else here; with one thread or more, the
-/// bytes that come out do not depend on how many there are.
-const ZSTD_WORKERS: u32 = 2;
-/// What each of them takes at a time. It bounds the memory of all of them, and decides what comes out.
-const ZSTD_JOB_BYTES: u32 = 4 * 1024 * 1024;
+/// Threads that zstd compresses with, beside those that decompress and write. With one thread or more, the
+/// bytes that come out do not depend on how many there are. A second one is not faster on two cores, and
+/// takes memory.
+const ZSTD_WORKERS: u32 = 1;
+/// What it takes at a time, in bytes. It bounds the memory, and decides what comes out.
+const ZSTD_JOB_BYTES: u32 = 1024 * 1024;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -40,6 +40,10 @@ class Workload:
         self.name = name
         self.content = content
 
+    def uncompressed_mib(self):
+        """What a conversion has to unpack; nothing here."""
+        return 0
+
     def is_in_place(self, source, destination):
         return all(source.digest(*image) == destination.digest(*image) is not None for image in self.images())
 

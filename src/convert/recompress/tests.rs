@@ -81,11 +81,11 @@ fn a_layer_unpacks_to_the_same_in_every_compression(
 )]
 #[case(
     "zstd:1",
-    "28a0f827b29ad95cd288e9f528e0bdb77edd59aa8d228d789977da1fe6cda485"
+    "d81ecba3750c4d596a7250c20d209ae93e476a7d4fe1bb731bb29ce1f0c48057"
 )]
 #[case(
     "zstd:3",
-    "f7b224136978246e85fe8438d04ed7e7ade3efe5b432b4c7f9e8515e006dd050"
+    "a6d6fcb88aa6ef5f5dc32e4eac2ae79d160dbfaa3b2de6406d80b88468406116"
 )]
 #[case(
     "zstd:19",
