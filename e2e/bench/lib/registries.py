@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 ACCEPTED = {"accept": "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"}
 
@@ -134,7 +135,16 @@ class Registries:
         self.destination.stop()
 
     def counts(self):
-        return {"source": self.source.requests(), "destination": self.destination.requests()}
+        """What was answered and moved so far."""
+        return {"source_requests": self.source.requests(), "destination_requests": self.destination.requests(),
+                "moved_mib": self.moved_mib()}
+
+    def moved_mib(self):
+        """MiB between the tool and both registries, in both directions and with what TCP adds. All that this
+        machine sends to itself counts; what goes through a proxy is sent twice."""
+        loopback = next(line for line in Path("/proc/net/dev").read_text().splitlines() if line.strip().startswith("lo:"))
+        received = int(loopback.split(":", 1)[1].split()[0])
+        return received / (2 if self.proxies else 1) / (1024 * 1024)
 
     def verify(self, workload):
         """Ends the benchmark if an image is not where it should be."""
