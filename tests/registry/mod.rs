@@ -4,6 +4,7 @@ mod attempts;
 mod connections;
 mod content;
 mod downloads;
+mod hostile;
 mod large_uploads;
 mod origins;
 mod real;

@@ -5,6 +5,7 @@ pub(crate) mod docker_daemon;
 pub(crate) mod docker_registry;
 pub(crate) mod registry;
 pub(crate) mod scripted_server;
+pub(crate) mod sink;
 pub(crate) mod tls;
 pub(crate) mod tools;
 
