@@ -142,7 +142,12 @@ impl Client {
             let authorization = self
                 .inner
                 .authenticator
-                .authorize(&self.inner.transport, &request.scopes, asked.as_deref())
+                .authorize(
+                    &self.inner.transport,
+                    &request.scopes,
+                    asked.as_deref(),
+                    Duration::ZERO,
+                )
                 .await?;
             let answer = self.follow(request, url.clone(), &authorization).await?;
             if answer.side == Side::Elsewhere

@@ -32,6 +32,10 @@ use crate::oci::{Descriptor, Digest, Repository};
 /// The least bytes of a chunk (distribution-spec, "Pushing a blob in chunks").
 const LEAST_CHUNK: &str = "oci-chunk-min-length";
 
+/// The pace by which an upload is expected to take its time, so that its token is good to the end.
+/// One that is slower and loses its token goes on where it was.
+const SLOW_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
+
 /// How long the best effort to cancel a failed upload may take.
 const CANCEL_TIME: Duration = Duration::from_secs(5);
 
@@ -220,8 +224,10 @@ impl Client {
             }
             None => Method::PATCH,
         };
-        let (mut request, authorization) =
-            self.session_request(session, method.clone(), url).await?;
+        let lasting = Duration::from_secs(part.length / SLOW_BYTES_PER_SECOND);
+        let (mut request, authorization) = self
+            .session_request(session, method.clone(), url, lasting)
+            .await?;
         let headers = request.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.length));
         headers.insert(
@@ -289,7 +295,12 @@ impl Client {
 
     async fn cancel(&self, session: &UploadSession) -> Result<(), Problem> {
         let (request, _) = self
-            .session_request(session, Method::DELETE, session.location.clone())
+            .session_request(
+                session,
+                Method::DELETE,
+                session.location.clone(),
+                Duration::ZERO,
+            )
             .await?;
         self.inner
             .transport
@@ -298,17 +309,18 @@ impl Client {
             .map(drop)
     }
 
-    /// A request to the location of a session, authorized as the session was.
+    /// A request to the location of a session, authorized as the session was for as long as it lasts.
     async fn session_request(
         &self,
         session: &UploadSession,
         method: Method,
         url: Url,
+        lasting: Duration,
     ) -> Result<(reqwest::Request, Authorization), Problem> {
         let authorization = self
             .inner
             .authenticator
-            .authorize(&self.inner.transport, &session.scopes, None)
+            .authorize(&self.inner.transport, &session.scopes, None, lasting)
             .await?;
         let mut request = reqwest::Request::new(method, url);
         if let Some(header) = authorization.header() {

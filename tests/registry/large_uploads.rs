@@ -2,20 +2,21 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::Method;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use rstest::rstest;
 use transship::oci::Descriptor;
-use transship::registry::CHUNK_BYTES;
+use transship::registry::{Access, CHUNK_BYTES};
 use transship::transport::{
     BlobError, BlobReader, ByteStream, Destination as _, Placed, RegistryRepository, VerifiedBlob,
 };
 
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::registry::{Action, Endpoint, Recorded, Registry, Rule};
-use crate::support::{blob, client, plain, repository};
+use crate::support::{blob, client, plain, plain_with, repository};
 
 const MIB: usize = 1024 * 1024;
 const CHUNK: u64 = CHUNK_BYTES;
@@ -53,7 +54,16 @@ async fn put(
     content: &Bytes,
     state: Option<&Path>,
 ) -> Result<Placed, BlobError> {
-    let mut client = client(registry.host(), &plain());
+    put_with(&plain(), registry, content, state).await
+}
+
+async fn put_with(
+    access: &Access,
+    registry: &Registry,
+    content: &Bytes,
+    state: Option<&Path>,
+) -> Result<Placed, BlobError> {
+    let mut client = client(registry.host(), access);
     if let Some(directory) = state {
         client = client.saving_uploads_in(directory.to_owned());
     }
@@ -141,6 +151,67 @@ async fn chunks_are_acknowledged_one_by_one_when_uploads_are_saved() {
         ["0-16777215", "16777216-33554431", "33554432-41943039"]
     );
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn case_78_a_token_that_expired_during_the_upload_costs_no_byte() {
+    let registry = Registry::builder().token("user", "password").start().await;
+    let content = layer(20);
+    registry.add(kept());
+    // The registry looks at the token when everything has arrived.
+    let expired = on(Method::PUT, Action::status(401));
+    registry.add(expired.when(|asked| asked.header("authorization").is_some()));
+    let access = plain_with("user", "password");
+    put_with(&access, &registry, &content, None).await.unwrap();
+
+    assert!(is_in_place(&registry, &content));
+    assert_eq!(sent_twice(&registry, &content), 0);
+    let authorized: Vec<_> = registry
+        .requests()
+        .into_iter()
+        .filter(|asked| {
+            asked.endpoint == Endpoint::Session && asked.header("authorization").is_some()
+        })
+        .map(|asked| {
+            (
+                asked.method.clone(),
+                asked.body_bytes,
+                asked.header("authorization").unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let size = content.len() as u64;
+    let (first, second) = ("Bearer token-1".to_owned(), "Bearer token-2".to_owned());
+    assert_eq!(
+        authorized,
+        [
+            (Method::PUT, size, first),
+            (Method::GET, 0, second.clone()),
+            (Method::PUT, 0, second),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn case_78_a_token_that_would_expire_during_the_upload_is_replaced_before() {
+    let registry = Registry::builder().token("user", "password").start().await;
+    let content = layer(40);
+    registry.issue_tokens_for(1.0);
+    // More than a quarter of its life goes by before the content is sent.
+    let slow = Rule::on(Endpoint::Uploads, Action::Delay(Duration::from_millis(300)));
+    registry.add(slow.when(|asked| asked.header("authorization").is_some()));
+    let access = plain_with("user", "password");
+    put_with(&access, &registry, &content, None).await.unwrap();
+
+    assert!(is_in_place(&registry, &content));
+    let tokens: Vec<_> = registry
+        .requests()
+        .iter()
+        .filter(|asked| matches!(asked.endpoint, Endpoint::Uploads | Endpoint::Session))
+        .filter_map(|asked| asked.header("authorization").map(str::to_owned))
+        .collect();
+    assert_eq!(tokens.len(), 2);
+    assert_ne!(tokens[0], tokens[1]);
 }
 
 fn on(method: Method, action: Action) -> Rule {

@@ -5,6 +5,7 @@ mod connections;
 mod content;
 mod downloads;
 mod hostile;
+mod identity_tokens;
 mod large_uploads;
 mod origins;
 mod real;

@@ -52,7 +52,7 @@ pub(crate) fn plain_with(username: &str, password: &str) -> Access {
 }
 
 pub(crate) fn credentials(username: &str, password: &str) -> Credentials {
-    Credentials {
+    Credentials::Password {
         username: username.to_owned(),
         password: password.to_owned().into(),
     }

@@ -22,7 +22,7 @@ pub(crate) enum Action {
     CutResponse(usize),
     /// End the connection after this many bytes of the request's body have arrived; nothing is done.
     CutRequest(usize),
-    /// What a request that is cut off has brought stays in the upload session.
+    /// What a request that is cut off or refused has brought stays in the upload session.
     KeepArrived,
     /// Do what was asked, then end the connection without an answer.
     LoseAnswer,

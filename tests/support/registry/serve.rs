@@ -162,8 +162,12 @@ impl Shared {
         let state = &mut *state;
         let mut request = request.clone();
         state.storage.show_hidden();
+        let keeps = |action: &Action| matches!(action, Action::KeepArrived);
         for action in actions {
             if let Some(answer) = instead(action, &request, &body) {
+                if actions.iter().any(keeps) {
+                    uploads::keep(&mut state.storage, &route, &body);
+                }
                 return answer;
             }
             match action {
