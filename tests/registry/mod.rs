@@ -4,6 +4,7 @@ mod attempts;
 mod connections;
 mod content;
 mod downloads;
+mod fallback_tags;
 mod hostile;
 mod identity_tokens;
 mod large_uploads;
