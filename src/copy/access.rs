@@ -185,6 +185,17 @@ impl Clients {
         self
     }
 
+    /// Ends the uploads that a run has left open which was told to stop, except those that the next
+    /// process goes on with.
+    pub async fn end_open_uploads(&self) {
+        let clients: Vec<_> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = known.values().flatten();
+            known.map(|known| known.client.clone()).collect()
+        };
+        futures::future::join_all(clients.iter().map(Client::end_open_uploads)).await;
+    }
+
     /// The client for `reference`, which is on `side`, with the rights that `names` stand for.
     pub fn get(
         &self,

@@ -184,7 +184,17 @@ impl Client {
             .map_err(told_to_wait)?;
         let response = inner.transport.send(side, request).await?;
         in_flight.learn(load(&response));
+        self.heed_warnings(response.headers());
         Ok(response)
+    }
+
+    /// Logs what the registry wants people to know, once (case 74).
+    pub(super) fn heed_warnings(&self, headers: &HeaderMap) {
+        let inner = &self.inner;
+        let is_secret = |text: &str| inner.authenticator.is_secret(text);
+        for warning in inner.warnings.heed(headers, is_secret) {
+            tracing::warn!(registry = %inner.registry, warning, "the registry warns");
+        }
     }
 
     /// Follows the redirects of one request. Once it has left the registry's origin it carries no

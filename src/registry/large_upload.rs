@@ -24,7 +24,7 @@ use super::exchange::Request;
 use super::meter::{Interruption, Meter};
 use super::range;
 use super::saved_uploads::SavedUpload;
-use super::upload::{Part, UploadError, UploadSession, resolve};
+use super::upload::{Part, UploadError, UploadSession, location_of, resolve};
 use super::{Client, Error};
 use crate::oci::{Descriptor, Repository};
 
@@ -114,6 +114,8 @@ impl Client {
             subject: self.subject(repository, format!("@{}", blob.digest)),
             least_chunk: 0,
             reopened: true,
+            // It is written down, so that nobody has to end it.
+            number: 0,
         })
     }
 
@@ -162,6 +164,7 @@ impl<C: BlobContent> Transfer<'_, C> {
         loop {
             let failed = match self.transfer().await {
                 Ok(()) => {
+                    self.client.inner.open_uploads.remove(self.session.number);
                     self.forget().await;
                     return Ok(());
                 }
@@ -251,7 +254,7 @@ impl<C: BlobContent> Transfer<'_, C> {
             Err(Problem::Rejected { .. } | Problem::ReadOnly { .. }) => return Err(Failed::Lost),
             Err(problem) => return Err(problem.into()),
         };
-        self.session.follow(&response)?;
+        self.follow(&response)?;
         // A registry that says more than was sent, or nothing, is not believed.
         self.offset = acknowledged(&response)
             .filter(|acknowledged| *acknowledged <= self.sent)
@@ -311,7 +314,7 @@ impl<C: BlobContent> Transfer<'_, C> {
         if ends {
             return Ok(true);
         }
-        self.session.follow(&response)?;
+        self.follow(&response)?;
         self.offset = match acknowledged(&response) {
             Some(acknowledged) if acknowledged > end => return Err(Failed::Lost),
             Some(acknowledged) if acknowledged > self.offset => acknowledged,
@@ -339,8 +342,19 @@ impl<C: BlobContent> Transfer<'_, C> {
         reading
     }
 
+    /// Takes over where the next request goes, which each answer may change.
+    fn follow(&mut self, response: &Response) -> Result<(), Problem> {
+        if let Some(location) = location_of(response)? {
+            let open = &self.client.inner.open_uploads;
+            open.moved(self.session.number, &location);
+            self.session.location = location;
+        }
+        Ok(())
+    }
+
     async fn save(&self) {
         if let Some(uploads) = &self.client.saved_uploads {
+            self.client.inner.open_uploads.remove(self.session.number);
             uploads
                 .save(&SavedUpload::new(
                     &self.client.inner.registry,

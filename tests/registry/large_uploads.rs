@@ -218,6 +218,11 @@ fn on(method: Method, action: Action) -> Rule {
     Rule::on(Endpoint::Session, action).method(method).times(1)
 }
 
+/// Every chunk.
+fn patched(action: Action) -> Rule {
+    Rule::on(Endpoint::Session, action).method(Method::PATCH)
+}
+
 fn lie(method: Method, range: &str) -> Rule {
     on(method, Action::SetHeader("range", range.to_owned()))
 }
@@ -240,6 +245,10 @@ fn forgotten() -> Action {
 #[case::session_lost(vec![on(Method::PATCH, Action::LoseSession).after(1)], 32)]
 #[case::chunk_acknowledged_and_forgotten(vec![on(Method::PATCH, forgotten())], 32)]
 #[case::case_21_a_chunk_is_not_counted(vec![lie(Method::PATCH, "0-0")], 0)]
+#[case::case_22_a_chunk_is_answered_with_201(vec![patched(Action::SetStatus(201))], 0)]
+#[case::case_22_a_chunk_is_answered_with_204(vec![patched(Action::SetStatus(204))], 0)]
+#[case::case_22_without_a_range(vec![patched(Action::SetStatus(204)), patched(Action::RemoveHeader("range"))], 0)]
+#[case::case_22_without_a_location(vec![patched(Action::SetStatus(201)), patched(Action::RemoveHeader("location"))], 0)]
 #[case::fewer_bytes_than_there_are(vec![lie(Method::PATCH, "0-1048575")], 16)]
 #[case::more_bytes_than_were_sent(vec![lie(Method::PATCH, "0-99999999")], 16)]
 #[case::resumed_with_a_lie(
@@ -249,9 +258,9 @@ fn forgotten() -> Action {
 #[case::resumed_with_nonsense(
     vec![cut(Method::PATCH, 5).after(1).times(1), lie(Method::GET, "all of it")], 22)]
 #[case::case_27_chunks_are_not_supported(
-    vec![Rule::on(Endpoint::Session, Action::status(405)).method(Method::PATCH)], 16)]
+    vec![patched(Action::status(405))], 16)]
 #[case::chunks_too_large(
-    vec![Rule::on(Endpoint::Session, Action::status(413)).method(Method::PATCH)], 16)]
+    vec![patched(Action::status(413))], 16)]
 #[case::case_23_a_chunk_is_refused(vec![on(Method::PATCH, Action::status(416)).after(1)], 16)]
 #[case::case_26_the_last_chunk_wins(vec![on(Method::PATCH, Action::LastChunkWins)], 40)]
 #[case::pieces_are_refused_at_the_end(vec![on(Method::PUT, Action::status(400))], 40)]

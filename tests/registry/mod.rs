@@ -15,3 +15,4 @@ mod tags;
 mod tls;
 mod tokens;
 mod uploads;
+mod warnings;

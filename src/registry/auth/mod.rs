@@ -145,6 +145,14 @@ impl Authenticator {
         }
     }
 
+    /// Whether a text repeats the credentials, in a form in which they are sent.
+    pub(super) fn is_secret(&self, text: &str) -> bool {
+        self.secret
+            .as_ref()
+            .is_some_and(|secret| secret.is_in(text))
+            || text.to_ascii_lowercase().contains("bearer ")
+    }
+
     /// Drops a token that was refused.
     pub(super) async fn refused(&self, scopes: &Scopes, sent: &Authorization) {
         if let Authorization::Bearer(token) = sent {

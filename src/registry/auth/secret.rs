@@ -54,6 +54,21 @@ impl Secret {
         }
     }
 
+    /// Whether a text has the credentials in it.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        let (Self::Password(header) | Self::Identity { basic: header, .. } | Self::Token(header)) =
+            self;
+        let sent = header.to_str().ok().and_then(|it| it.split_once(' '));
+        let Some((scheme, sent)) = sent else {
+            return false;
+        };
+        let decoded = STANDARD.decode(sent).ok().filter(|_| scheme == "Basic");
+        let pair = decoded.and_then(|pair| String::from_utf8(pair).ok());
+        let password = pair.as_deref().and_then(|pair| pair.split_once(':'));
+        text.contains(sent)
+            || password.is_some_and(|(_, password)| !password.is_empty() && text.contains(password))
+    }
+
     /// What the registry itself gets when it asks for `Basic`.
     pub(super) const fn for_basic(&self) -> Option<&HeaderValue> {
         match self {
@@ -105,6 +120,8 @@ mod tests {
             | Secret::Token(header)) = secret;
             assert_eq!(header, expected);
             assert!(header.is_sensitive());
+            let secret = Secret::new(&credentials).unwrap();
+            assert!(secret.is_in("you sent secret") && !secret.is_in("you sent nothing"));
         }
         let broken = Credentials::RegistryToken("two\r\nlines".to_owned().into());
         assert!(Secret::new(&broken).is_err());

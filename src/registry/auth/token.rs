@@ -306,7 +306,7 @@ mod tests {
         let body = format!(r#"{{"token":"x"{member}}}"#);
         let token = parse(body.as_bytes(), now).unwrap();
         let good = |after| token.is_good(now + Duration::from_secs(after), Duration::ZERO);
-        assert!(good(seconds - 1) && !good(seconds));
+        assert!(good(seconds - 1) && !good(seconds + 1));
     }
 
     /// A token of five minutes, of which 30 seconds are kept in reserve.

@@ -28,6 +28,8 @@ pub(crate) enum Action {
     LoseAnswer,
     /// Change one bit of this byte of the response's body.
     FlipBit(usize),
+    /// Answer with this status in the place of the registry's own; all else stays.
+    SetStatus(u16),
     /// Put a header into the answer, in the place of those of the same name.
     SetHeader(&'static str, String),
     /// Leave a header out of the answer.

@@ -41,6 +41,7 @@ mod auth;
 mod content;
 mod dialect;
 mod fault;
+mod held_up;
 mod listener;
 mod log;
 mod route;
