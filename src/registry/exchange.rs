@@ -18,7 +18,7 @@ use super::error::{Pointer, Problem};
 use super::http::Side;
 use super::limit::Load;
 use super::origin::{self, MAX_REDIRECTS, Refusal};
-use super::patience::retry_after;
+use super::patience::{retry_after, wait_after_too_many};
 
 /// A request that can be sent again: its body is in memory, and a second execution does no harm.
 /// A `POST` that opened an upload unnoticed leaves a session, which the registry ends by itself.
@@ -238,7 +238,9 @@ impl Client {
 pub(super) fn load(response: &Response) -> Load {
     let wait = retry_after(response.headers(), Timestamp::now());
     match response.status() {
-        StatusCode::TOO_MANY_REQUESTS => Load::TooMuch(wait),
+        StatusCode::TOO_MANY_REQUESTS => {
+            Load::TooMuch(wait_after_too_many(response.headers(), Timestamp::now()))
+        }
         StatusCode::SERVICE_UNAVAILABLE if wait.is_some() => Load::TooMuch(wait),
         status if status.is_server_error() => Load::Unknown,
         _ => Load::Fine,
