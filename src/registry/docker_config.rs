@@ -108,7 +108,7 @@ impl DockerConfig {
             })?;
         let mut entries = Vec::with_capacity(document.auths.len());
         for (key, value) in document.auths {
-            entries.extend(Entry::read(key, value)?);
+            entries.extend(Entry::read(&key, value)?);
         }
         // Exact hosts before globs, longer paths before shorter ones.
         entries.sort_by_key(|entry: &Entry| {
@@ -160,16 +160,16 @@ impl DockerConfig {
 
 impl Entry {
     /// [`None`] for an entry that says nothing, as credential helpers leave them.
-    fn read(key: String, value: serde_json::Value) -> Result<Option<Self>, DockerConfigError> {
+    fn read(key: &str, value: serde_json::Value) -> Result<Option<Self>, DockerConfigError> {
         let raw = serde_json::from_value::<RawEntry>(value)
-            .map_err(|_| invalid(&key, "is not an object of strings"))?;
+            .map_err(|_| invalid(key, "is not an object of strings"))?;
         let pattern =
-            Pattern::parse(&key).ok_or_else(|| invalid(&key, "does not name a registry"))?;
+            Pattern::parse(key).ok_or_else(|| invalid(key, "does not name a registry"))?;
         let (username, password) = if raw.auth.is_empty() {
             (raw.username, raw.password)
         } else {
             decode(&raw.auth).ok_or_else(|| {
-                invalid(&key, "has an `auth` that is not base64 of `user:password`")
+                invalid(key, "has an `auth` that is not base64 of `user:password`")
             })?
         };
         // A token beside a password is what the password was exchanged for.

@@ -9,6 +9,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -33,6 +34,8 @@ use crate::oci::{Descriptor, Repository};
 /// It bounds what is sent twice after a kill. With 40 ms for a request it costs less than a tenth of
 /// the time up to 300 Mbit/s.
 pub const CHUNK_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one chunk for a registry that refuses larger bodies: as much as GHCR takes (case 25).
+const SMALL_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 /// How often one upload is begun anew in a session of its own, before its caller hears of it.
 const RESTARTS: u32 = 2;
 
@@ -71,6 +74,8 @@ struct Transfer<'a, C: BlobContent> {
     sent: u64,
     /// Whether the registry is to acknowledge chunks.
     chunked: bool,
+    /// Bytes of one chunk.
+    chunk: u64,
     /// Whether the session holds more than one request has brought.
     pieced: bool,
 }
@@ -145,6 +150,7 @@ impl Client {
             reading: None,
             offset: 0,
             chunked: self.saved_uploads.is_some(),
+            chunk: CHUNK_BYTES,
         };
         transfer.run().await.map_err(|failed| {
             let problem = match failed {
@@ -220,7 +226,9 @@ impl<C: BlobContent> Transfer<'_, C> {
                 Err(Failed::Registry(problem)) => problem,
                 Err(failed) => return Err(failed),
             };
-            let wait = if is_wrong_offset(&problem) {
+            let wait = if self.shrink(&problem) {
+                Some(Duration::ZERO)
+            } else if is_wrong_offset(&problem) {
                 waits.next()
             } else {
                 patience.wait(&problem, waits.next())
@@ -237,6 +245,19 @@ impl<C: BlobContent> Transfer<'_, C> {
                 waits = patience.waits();
             }
         }
+    }
+
+    /// Goes on with small chunks when the registry may take no large bodies; `false` when that has been
+    /// tried. GHCR says so with the status of a wrong offset.
+    fn shrink(&mut self, problem: &Problem) -> bool {
+        let may_be_too_large = is_wrong_offset(problem)
+            || matches!(problem, Problem::Rejected { status, .. } if *status == StatusCode::PAYLOAD_TOO_LARGE);
+        if !may_be_too_large || self.chunk == SMALL_CHUNK_BYTES {
+            return false;
+        }
+        self.chunk = SMALL_CHUNK_BYTES;
+        self.chunked = true;
+        true
     }
 
     /// Finds out from where to go on; `false` when the blob turns out to be complete.
@@ -277,7 +298,7 @@ impl<C: BlobContent> Transfer<'_, C> {
         let blob = self.content.descriptor();
         let remaining = blob.size.saturating_sub(self.offset);
         let length = if self.chunked {
-            remaining.min(CHUNK_BYTES.max(self.session.least_chunk))
+            remaining.min(self.chunk.max(self.session.least_chunk))
         } else {
             remaining
         };

@@ -15,8 +15,8 @@ pub(super) struct OpenUploads(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    next: u64,
-    uploads: HashMap<u64, OpenUpload>,
+    next: u32,
+    uploads: HashMap<u32, OpenUpload>,
 }
 
 /// Where an open upload is and with which rights it was opened.
@@ -29,9 +29,9 @@ pub(super) struct OpenUpload {
 
 impl OpenUploads {
     /// Takes note of an upload; it gets a number.
-    pub(super) fn add(&self, location: Url, scopes: Scopes) -> u64 {
+    pub(super) fn add(&self, location: Url, scopes: Scopes) -> u32 {
         let mut table = self.table();
-        table.next += 1;
+        table.next = table.next.wrapping_add(1);
         let number = table.next;
         table
             .uploads
@@ -40,14 +40,14 @@ impl OpenUploads {
     }
 
     /// The upload is elsewhere now.
-    pub(super) fn moved(&self, number: u64, location: &Url) {
+    pub(super) fn moved(&self, number: u32, location: &Url) {
         if let Some(upload) = self.table().uploads.get_mut(&number) {
             upload.location.clone_from(location);
         }
     }
 
     /// The upload has ended, or is kept for the next process.
-    pub(super) fn remove(&self, number: u64) {
+    pub(super) fn remove(&self, number: u32) {
         self.table().uploads.remove(&number);
     }
 

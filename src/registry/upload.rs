@@ -60,7 +60,7 @@ pub struct UploadSession {
     /// Whether an earlier process has opened it, so that it may hold bytes.
     pub(super) reopened: bool,
     /// Its number among the open ones of the client.
-    pub(super) number: u64,
+    pub(super) number: u32,
 }
 
 /// A part of a blob as one request sends it.

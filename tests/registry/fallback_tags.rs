@@ -62,10 +62,12 @@ async fn sign(registry: &Registry, image: &Digest, name: &str) -> Digest {
 fn listed(registry: &Registry, image: &Digest) -> Vec<String> {
     let index = registry.manifest("app", &fallback_tag(image)).unwrap();
     let index: Value = serde_json::from_slice(&index.bytes).unwrap();
-    let entries = index["manifests"].as_array().unwrap().iter();
-    entries
-        .map(|entry| entry["digest"].as_str().unwrap().to_owned())
-        .collect()
+    let entries = index.pointer("/manifests").and_then(Value::as_array);
+    let digests = entries
+        .unwrap()
+        .iter()
+        .map(|entry| entry.pointer("/digest").and_then(Value::as_str));
+    digests.map(|digest| digest.unwrap().to_owned()).collect()
 }
 
 #[rstest]

@@ -15,7 +15,7 @@ use transship::transport::{
 };
 
 use crate::support::docker_registry::DockerRegistry;
-use crate::support::registry::{Action, Endpoint, Recorded, Registry, Rule};
+use crate::support::registry::{Action, Dialect, Endpoint, Recorded, Registry, Rule};
 use crate::support::{blob, client, plain, plain_with, repository};
 
 const MIB: usize = 1024 * 1024;
@@ -260,7 +260,7 @@ fn forgotten() -> Action {
 #[case::case_27_chunks_are_not_supported(
     vec![patched(Action::status(405))], 16)]
 #[case::chunks_too_large(
-    vec![patched(Action::status(413))], 16)]
+    vec![patched(Action::status(413))], 20)]
 #[case::case_23_a_chunk_is_refused(vec![on(Method::PATCH, Action::status(416)).after(1)], 16)]
 #[case::case_26_the_last_chunk_wins(vec![on(Method::PATCH, Action::LastChunkWins)], 40)]
 #[case::pieces_are_refused_at_the_end(vec![on(Method::PUT, Action::status(400))], 40)]
@@ -286,6 +286,34 @@ async fn whatever_happens_to_a_chunk_the_blob_arrives(
     );
     assert_eq!(registry.open_sessions("app"), 0);
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
+/// What a registry refuses is sent once in vain.
+#[rstest]
+#[case::case_25_ghcr_takes_whole_blobs_and_small_chunks(Dialect::Ghcr, 0, 16)]
+#[case::case_25_acr_takes_chunks_of_any_size(Dialect::Acr, 40, 0)]
+#[case::case_25_gar_takes_whole_blobs(Dialect::Gar, 0, 16)]
+#[case::case_25_docker_hub_takes_anything(Dialect::DockerHub, 0, 0)]
+#[tokio::test]
+async fn large_blobs_arrive_whatever_a_registry_takes_at_once(
+    #[case] dialect: Dialect,
+    #[case] twice_in_one_request: u64,
+    #[case] twice_in_chunks: u64,
+) {
+    for (saves, twice) in [(false, twice_in_one_request), (true, twice_in_chunks)] {
+        let registry = Registry::builder().dialect(dialect).start().await;
+        let content = layer(40);
+        let directory = tempfile::tempdir().unwrap();
+        let state = saves.then_some(directory.path());
+        put(&registry, &content, state).await.unwrap();
+        assert!(is_in_place(&registry, &content));
+        assert_eq!(
+            sent_twice(&registry, &content),
+            twice * MIB as u64,
+            "{saves}"
+        );
+        assert_eq!(registry.open_sessions("app"), 0);
+    }
 }
 
 #[tokio::test]
