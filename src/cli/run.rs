@@ -1,10 +1,12 @@
 //! What `copy` and `sync` have in common: options of the engine, the run, its result.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use futures::future::join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -147,21 +149,29 @@ impl RunArguments {
         if self.dry_run && self.converts() {
             bail!("what a conversion sends is not known before it is done: leave out --dry-run");
         }
+        let copies = tokio::select! {
+            copies = opening => copies?,
+            () = cancel.cancelled() => return Ok(interrupted()),
+        };
         let work = async {
-            let copies = opening.await?;
             if self.dry_run {
                 self.plan(&copies).await
             } else {
                 self.copy(&copies).await
             }
         };
-        tokio::select! {
-            result = work => result,
+        let done = tokio::select! {
+            done = work => done,
             () = cancel.cancelled() => {
-                output::tell("interrupted; what is missing is copied when the command runs again");
-                Ok(ExitCode::from(EXIT_INTERRUPTED))
+                let targets = copies.iter().flat_map(|copy| &copy.targets);
+                join_all(targets.map(|target| target.place.put_away())).await;
+                return Ok(interrupted());
             }
+        };
+        if !self.quiet {
+            warnings(&copies).iter().for_each(output::tell);
         }
+        done
     }
 
     async fn copy(&self, copies: &[ImageCopy]) -> anyhow::Result<ExitCode> {
@@ -373,6 +383,21 @@ impl RunArguments {
         }
         Ok((digest, tree))
     }
+}
+
+fn interrupted() -> ExitCode {
+    output::tell("interrupted; what is missing is copied when the command runs again");
+    ExitCode::from(EXIT_INTERRUPTED)
+}
+
+/// What the places want people to know, each line once.
+fn warnings(copies: &[ImageCopy]) -> BTreeSet<String> {
+    let lines = copies.iter().flat_map(|copy| {
+        let targets = copy.targets.iter();
+        let targets = targets.flat_map(|target| target.place.warnings());
+        targets.chain(copy.source.warnings())
+    });
+    lines.collect()
 }
 
 impl Line<'_> {

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Side};
 use crate::oci::{Reference, RegistryHost};
-use crate::reason::Reason;
 use crate::registry::{
     Access, Certificates, Client, ClientIdentity, Credentials, DockerConfig, DockerConfigError,
 };
@@ -131,31 +130,24 @@ impl AccessCatalog {
 
     /// What `names` stand for at the registry and repository of `reference`. Credentials of a
     /// Secret that has none for this registry are none: another registry's are never offered.
-    fn access(&self, names: &AccessReference, reference: &Reference) -> Result<Access, Failure> {
+    fn access(&self, names: &AccessReference, reference: &Reference) -> Access {
         let mut access = Access {
             insecure: names.insecure,
             ..Access::default()
         };
-        if let Some((name, config)) = entry(&self.credentials, names.credentials.as_ref()) {
-            access.credentials = config
-                .credentials_for(reference.registry(), reference.repository())
-                .map_err(|error| Failure {
-                    reason: Reason::SecretInvalid,
-                    message: format!("Secret {name}: {error}"),
-                })?;
+        if let Some(config) = entry(&self.credentials, names.credentials.as_ref()) {
+            access.credentials =
+                config.credentials_for(reference.registry(), reference.repository());
         }
-        if let Some((_, certificates)) = entry(&self.certificates, names.certificates.as_ref()) {
+        if let Some(certificates) = entry(&self.certificates, names.certificates.as_ref()) {
             access.certificates = certificates.clone();
         }
-        Ok(access)
+        access
     }
 }
 
-fn entry<'a, T>(
-    entries: &'a BTreeMap<String, T>,
-    name: Option<&String>,
-) -> Option<(&'a String, &'a T)> {
-    entries.get_key_value(name?)
+fn entry<'a, T>(entries: &'a BTreeMap<String, T>, name: Option<&String>) -> Option<&'a T> {
+    entries.get(name?)
 }
 
 /// Registry clients by what they may do, so that connections, tokens and limits are shared wherever
@@ -193,6 +185,17 @@ impl Clients {
         self
     }
 
+    /// Ends the uploads that a run has left open which was told to stop, except those that the next
+    /// process goes on with.
+    pub async fn end_open_uploads(&self) {
+        let clients: Vec<_> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = known.values().flatten();
+            known.map(|known| known.client.clone()).collect()
+        };
+        futures::future::join_all(clients.iter().map(Client::end_open_uploads)).await;
+    }
+
     /// The client for `reference`, which is on `side`, with the rights that `names` stand for.
     pub fn get(
         &self,
@@ -200,7 +203,7 @@ impl Clients {
         reference: &Reference,
         names: &AccessReference,
     ) -> Result<Client, Failure> {
-        let access = self.catalog.access(names, reference)?;
+        let access = self.catalog.access(names, reference);
         let mut clients = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = clients
             .entry((reference.registry().clone(), names.clone()))

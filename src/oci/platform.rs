@@ -245,7 +245,7 @@ mod tests {
     #[case("linux/i386", "linux/386")]
     #[case("macos/arm64", "darwin/arm64")]
     #[case("windows(10.0.17763)/amd64", "windows(10.0.17763)/amd64")]
-    fn case_46_names_are_normalized_as_containerd_does(#[case] text: &str, #[case] expected: &str) {
+    fn names_are_normalized_as_containerd_does(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(platform(text).to_string(), expected);
     }
 

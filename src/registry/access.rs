@@ -21,26 +21,60 @@ pub struct Access {
     pub insecure: bool,
 }
 
-/// A user name and password, or whatever a registry takes in their place.
+/// What a registry takes as a proof of who asks.
 #[derive(Clone)]
-pub struct Credentials {
-    /// The user name; some clouds put a fixed word or a token here.
-    pub username: String,
-    /// The password or token.
-    pub password: SecretString,
+pub enum Credentials {
+    /// A user name and password, for the token service or for the registry itself.
+    Password {
+        /// The user name; some clouds put a fixed word or a token here.
+        username: String,
+        /// The password or token.
+        password: SecretString,
+    },
+    /// What Docker calls an identity token: a refresh token of OAuth 2 (RFC 6749 §6), for the token
+    /// service alone.
+    IdentityToken {
+        /// The user name that goes with it where the token service takes no `POST`.
+        username: String,
+        /// The token.
+        token: SecretString,
+    },
+    /// What Docker calls a registry token: a bearer token for the registry, used as it is.
+    RegistryToken(SecretString),
 }
 
 /// Only to find out whether a client with the same credentials exists.
 impl PartialEq for Credentials {
     fn eq(&self, other: &Self) -> bool {
-        self.username == other.username
-            && self.password.expose_secret() == other.password.expose_secret()
+        let same =
+            |one: &SecretString, two: &SecretString| one.expose_secret() == two.expose_secret();
+        match (self, other) {
+            (
+                Self::Password { username, password },
+                Self::Password {
+                    username: other,
+                    password: others,
+                },
+            )
+            | (
+                Self::IdentityToken {
+                    username,
+                    token: password,
+                },
+                Self::IdentityToken {
+                    username: other,
+                    token: others,
+                },
+            ) => username == other && same(password, others),
+            (Self::RegistryToken(one), Self::RegistryToken(two)) => same(one, two),
+            _ => false,
+        }
     }
 }
 
 impl Eq for Credentials {}
 
-/// Both fields can hold a token, so neither is shown.
+/// User names can be tokens, so no field is shown.
 impl fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Credentials([redacted])")

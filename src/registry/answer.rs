@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::error::Problem;
 use super::http::Transport;
-use super::patience::retry_after;
+use super::patience::{retry_after, wait_after_too_many};
 use crate::oci::Digest;
 
 /// The digest of the content, in every answer about content (distribution-spec, "Pulling manifests").
@@ -61,7 +61,9 @@ pub(super) async fn expect_success(
     }
     let retry_after = retry_after(response.headers(), Timestamp::now());
     Err(match status {
-        StatusCode::TOO_MANY_REQUESTS => Problem::RateLimited { retry_after },
+        StatusCode::TOO_MANY_REQUESTS => Problem::RateLimited {
+            retry_after: wait_after_too_many(response.headers(), Timestamp::now()),
+        },
         StatusCode::REQUEST_TIMEOUT
         | StatusCode::INTERNAL_SERVER_ERROR
         | StatusCode::BAD_GATEWAY

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::access::Credentials;
@@ -84,10 +83,8 @@ struct RawEntry {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    key: String,
     pattern: Pattern,
-    /// [`None`]: an entry for a token that is not supported.
-    credentials: Option<Credentials>,
+    credentials: Credentials,
 }
 
 /// What the key of an entry matches.
@@ -111,7 +108,7 @@ impl DockerConfig {
             })?;
         let mut entries = Vec::with_capacity(document.auths.len());
         for (key, value) in document.auths {
-            entries.extend(Entry::read(key, value)?);
+            entries.extend(Entry::read(&key, value)?);
         }
         // Exact hosts before globs, longer paths before shorter ones.
         entries.sort_by_key(|entry: &Entry| {
@@ -148,53 +145,50 @@ impl DockerConfig {
     }
 
     /// The credentials for a repository, [`None`] when no entry matches it.
-    ///
-    /// An entry that matches but holds a token that cannot be used is an error.
+    #[must_use]
     pub fn credentials_for(
         &self,
         registry: &RegistryHost,
         repository: &Repository,
-    ) -> Result<Option<Credentials>, DockerConfigError> {
-        let entry = self
-            .entries
+    ) -> Option<Credentials> {
+        self.entries
             .iter()
-            .find(|entry| entry.pattern.matches(registry, repository));
-        match entry {
-            None => Ok(None),
-            Some(entry) => match &entry.credentials {
-                Some(credentials) => Ok(Some(credentials.clone())),
-                None => Err(invalid(
-                    &entry.key,
-                    "holds an identity or registry token, which is not supported; use a user name and password",
-                )),
-            },
-        }
+            .find(|entry| entry.pattern.matches(registry, repository))
+            .map(|entry| entry.credentials.clone())
     }
 }
 
 impl Entry {
     /// [`None`] for an entry that says nothing, as credential helpers leave them.
-    fn read(key: String, value: serde_json::Value) -> Result<Option<Self>, DockerConfigError> {
+    fn read(key: &str, value: serde_json::Value) -> Result<Option<Self>, DockerConfigError> {
         let raw = serde_json::from_value::<RawEntry>(value)
-            .map_err(|_| invalid(&key, "is not an object of strings"))?;
+            .map_err(|_| invalid(key, "is not an object of strings"))?;
         let pattern =
-            Pattern::parse(&key).ok_or_else(|| invalid(&key, "does not name a registry"))?;
-        let credentials = if !raw.identitytoken.is_empty() || !raw.registrytoken.is_empty() {
-            None
-        } else if !raw.auth.is_empty() {
-            Some(decode(&raw.auth).ok_or_else(|| {
-                invalid(&key, "has an `auth` that is not base64 of `user:password`")
-            })?)
-        } else if !raw.username.is_empty() {
-            Some(Credentials {
-                username: raw.username,
-                password: SecretString::from(raw.password),
-            })
+            Pattern::parse(key).ok_or_else(|| invalid(key, "does not name a registry"))?;
+        let (username, password) = if raw.auth.is_empty() {
+            (raw.username, raw.password)
         } else {
+            decode(&raw.auth).ok_or_else(|| {
+                invalid(key, "has an `auth` that is not base64 of `user:password`")
+            })?
+        };
+        // A token beside a password is what the password was exchanged for.
+        let credentials = if !raw.registrytoken.is_empty() {
+            Credentials::RegistryToken(raw.registrytoken.into())
+        } else if !raw.identitytoken.is_empty() {
+            Credentials::IdentityToken {
+                username,
+                token: raw.identitytoken.into(),
+            }
+        } else if username.is_empty() && raw.auth.is_empty() {
             return Ok(None);
+        } else {
+            Credentials::Password {
+                username,
+                password: password.into(),
+            }
         };
         Ok(Some(Self {
-            key,
             pattern,
             credentials,
         }))
@@ -210,14 +204,12 @@ fn registry_of(key: &str) -> Option<RegistryHost> {
     rest.split('/').next()?.parse().ok()
 }
 
-fn decode(auth: &str) -> Option<Credentials> {
+fn decode(auth: &str) -> Option<(String, String)> {
     let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
-    Some(Credentials {
-        username: username.to_owned(),
-        // Some tools pad with zero bytes before encoding.
-        password: SecretString::from(password.trim_end_matches('\0').to_owned()),
-    })
+    // Some tools pad with zero bytes before encoding.
+    let password = password.trim_end_matches('\0');
+    Some((username.to_owned(), password.to_owned()))
 }
 
 fn invalid(key: &str, problem: &'static str) -> DockerConfigError {
@@ -327,10 +319,16 @@ mod tests {
 
     fn found(config: &DockerConfig, image: &str) -> Option<String> {
         let image: Reference = image.parse().unwrap();
-        config
-            .credentials_for(image.registry(), image.repository())
-            .unwrap()
-            .map(|found| format!("{}:{}", found.username, found.password.expose_secret()))
+        let found = config.credentials_for(image.registry(), image.repository())?;
+        Some(match found {
+            Credentials::Password { username, password } => {
+                format!("{username}:{}", password.expose_secret())
+            }
+            Credentials::IdentityToken { username, token } => {
+                format!("{username} identity {}", token.expose_secret())
+            }
+            Credentials::RegistryToken(token) => format!("registry {}", token.expose_secret()),
+        })
     }
 
     fn config(keys: &[&str]) -> DockerConfig {
@@ -414,6 +412,10 @@ mod tests {
     #[case::auth_wins(json!({"auth": "dXNlcjpwYTpzcw==", "username": "x"}), Some("user:pa:ss"))]
     #[case::fields(json!({"username": "user", "password": "pw", "email": "a@b.test"}), Some("user:pw"))]
     #[case::helper_leftover(json!({}), None)]
+    #[case::identity(json!({"identitytoken": "it"}), Some(" identity it"))]
+    #[case::identity_of_a_user(
+        json!({"auth": "dXNlcjo=", "identitytoken": "it"}), Some("user identity it"))]
+    #[case::registry_token(json!({"registrytoken": "rt", "identitytoken": "it"}), Some("registry rt"))]
     fn entries_hold_credentials_in_either_form(
         #[case] entry: serde_json::Value,
         #[case] expected: Option<&str>,
@@ -471,18 +473,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_entry_is_an_error_only_for_its_registry() {
+    fn a_configuration_prints_no_token() {
         let document = json!({"auths": {
-            "cloud.test": {"identitytoken": "canary"},
-            "registry.test": {"username": "user", "password": "canary"},
+            "one.test": {"identitytoken": "canary"},
+            "two.test": {"registrytoken": "canary"},
+            "three.test": {"username": "canary", "password": "canary"},
         }});
         let config = DockerConfig::parse(document.to_string().as_bytes()).unwrap();
-        assert!(found(&config, "registry.test/a").is_some());
-        let image: Reference = "cloud.test/a".parse().unwrap();
-        let error = config
-            .credentials_for(image.registry(), image.repository())
-            .unwrap_err();
-        assert!(error.to_string().contains("`cloud.test`"));
-        assert!(!format!("{error:?} {config:?}").contains("canary"));
+        assert!(!format!("{config:?}").contains("canary"));
     }
 }

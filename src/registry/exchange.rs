@@ -18,7 +18,7 @@ use super::error::{Pointer, Problem};
 use super::http::Side;
 use super::limit::Load;
 use super::origin::{self, MAX_REDIRECTS, Refusal};
-use super::patience::retry_after;
+use super::patience::{retry_after, wait_after_too_many};
 
 /// A request that can be sent again: its body is in memory, and a second execution does no harm.
 /// A `POST` that opened an upload unnoticed leaves a session, which the registry ends by itself.
@@ -142,7 +142,12 @@ impl Client {
             let authorization = self
                 .inner
                 .authenticator
-                .authorize(&self.inner.transport, &request.scopes, asked.as_deref())
+                .authorize(
+                    &self.inner.transport,
+                    &request.scopes,
+                    asked.as_deref(),
+                    Duration::ZERO,
+                )
                 .await?;
             let answer = self.follow(request, url.clone(), &authorization).await?;
             if answer.side == Side::Elsewhere
@@ -179,7 +184,17 @@ impl Client {
             .map_err(told_to_wait)?;
         let response = inner.transport.send(side, request).await?;
         in_flight.learn(load(&response));
+        self.heed_warnings(response.headers());
         Ok(response)
+    }
+
+    /// Logs what the registry wants people to know, once (case 74).
+    pub(super) fn heed_warnings(&self, headers: &HeaderMap) {
+        let inner = &self.inner;
+        let is_secret = |text: &str| inner.authenticator.is_secret(text);
+        for warning in inner.warnings.heed(headers, is_secret) {
+            tracing::warn!(registry = %inner.registry, warning, "the registry warns");
+        }
     }
 
     /// Follows the redirects of one request. Once it has left the registry's origin it carries no
@@ -223,7 +238,9 @@ impl Client {
 pub(super) fn load(response: &Response) -> Load {
     let wait = retry_after(response.headers(), Timestamp::now());
     match response.status() {
-        StatusCode::TOO_MANY_REQUESTS => Load::TooMuch(wait),
+        StatusCode::TOO_MANY_REQUESTS => {
+            Load::TooMuch(wait_after_too_many(response.headers(), Timestamp::now()))
+        }
         StatusCode::SERVICE_UNAVAILABLE if wait.is_some() => Load::TooMuch(wait),
         status if status.is_server_error() => Load::Unknown,
         _ => Load::Fine,

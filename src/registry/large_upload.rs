@@ -9,6 +9,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -24,7 +25,7 @@ use super::exchange::Request;
 use super::meter::{Interruption, Meter};
 use super::range;
 use super::saved_uploads::SavedUpload;
-use super::upload::{Part, UploadError, UploadSession, resolve};
+use super::upload::{Part, UploadError, UploadSession, location_of, resolve};
 use super::{Client, Error};
 use crate::oci::{Descriptor, Repository};
 
@@ -33,6 +34,8 @@ use crate::oci::{Descriptor, Repository};
 /// It bounds what is sent twice after a kill. With 40 ms for a request it costs less than a tenth of
 /// the time up to 300 Mbit/s.
 pub const CHUNK_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one chunk for a registry that refuses larger bodies: as much as GHCR takes (case 25).
+const SMALL_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 /// How often one upload is begun anew in a session of its own, before its caller hears of it.
 const RESTARTS: u32 = 2;
 
@@ -71,6 +74,8 @@ struct Transfer<'a, C: BlobContent> {
     sent: u64,
     /// Whether the registry is to acknowledge chunks.
     chunked: bool,
+    /// Bytes of one chunk.
+    chunk: u64,
     /// Whether the session holds more than one request has brought.
     pieced: bool,
 }
@@ -114,6 +119,8 @@ impl Client {
             subject: self.subject(repository, format!("@{}", blob.digest)),
             least_chunk: 0,
             reopened: true,
+            // It is written down, so that nobody has to end it.
+            number: 0,
         })
     }
 
@@ -143,6 +150,7 @@ impl Client {
             reading: None,
             offset: 0,
             chunked: self.saved_uploads.is_some(),
+            chunk: CHUNK_BYTES,
         };
         transfer.run().await.map_err(|failed| {
             let problem = match failed {
@@ -162,6 +170,7 @@ impl<C: BlobContent> Transfer<'_, C> {
         loop {
             let failed = match self.transfer().await {
                 Ok(()) => {
+                    self.client.inner.open_uploads.remove(self.session.number);
                     self.forget().await;
                     return Ok(());
                 }
@@ -217,7 +226,9 @@ impl<C: BlobContent> Transfer<'_, C> {
                 Err(Failed::Registry(problem)) => problem,
                 Err(failed) => return Err(failed),
             };
-            let wait = if is_wrong_offset(&problem) {
+            let wait = if self.shrink(&problem) {
+                Some(Duration::ZERO)
+            } else if is_wrong_offset(&problem) {
                 waits.next()
             } else {
                 patience.wait(&problem, waits.next())
@@ -236,6 +247,19 @@ impl<C: BlobContent> Transfer<'_, C> {
         }
     }
 
+    /// Goes on with small chunks when the registry may take no large bodies; `false` when that has been
+    /// tried. GHCR says so with the status of a wrong offset.
+    fn shrink(&mut self, problem: &Problem) -> bool {
+        let may_be_too_large = is_wrong_offset(problem)
+            || matches!(problem, Problem::Rejected { status, .. } if *status == StatusCode::PAYLOAD_TOO_LARGE);
+        if !may_be_too_large || self.chunk == SMALL_CHUNK_BYTES {
+            return false;
+        }
+        self.chunk = SMALL_CHUNK_BYTES;
+        self.chunked = true;
+        true
+    }
+
     /// Finds out from where to go on; `false` when the blob turns out to be complete.
     async fn resume(&mut self) -> Result<bool, Failed<C::Error>> {
         self.reading = None;
@@ -251,7 +275,7 @@ impl<C: BlobContent> Transfer<'_, C> {
             Err(Problem::Rejected { .. } | Problem::ReadOnly { .. }) => return Err(Failed::Lost),
             Err(problem) => return Err(problem.into()),
         };
-        self.session.follow(&response)?;
+        self.follow(&response)?;
         // A registry that says more than was sent, or nothing, is not believed.
         self.offset = acknowledged(&response)
             .filter(|acknowledged| *acknowledged <= self.sent)
@@ -274,7 +298,7 @@ impl<C: BlobContent> Transfer<'_, C> {
         let blob = self.content.descriptor();
         let remaining = blob.size.saturating_sub(self.offset);
         let length = if self.chunked {
-            remaining.min(CHUNK_BYTES.max(self.session.least_chunk))
+            remaining.min(self.chunk.max(self.session.least_chunk))
         } else {
             remaining
         };
@@ -311,7 +335,7 @@ impl<C: BlobContent> Transfer<'_, C> {
         if ends {
             return Ok(true);
         }
-        self.session.follow(&response)?;
+        self.follow(&response)?;
         self.offset = match acknowledged(&response) {
             Some(acknowledged) if acknowledged > end => return Err(Failed::Lost),
             Some(acknowledged) if acknowledged > self.offset => acknowledged,
@@ -339,8 +363,19 @@ impl<C: BlobContent> Transfer<'_, C> {
         reading
     }
 
+    /// Takes over where the next request goes, which each answer may change.
+    fn follow(&mut self, response: &Response) -> Result<(), Problem> {
+        if let Some(location) = location_of(response)? {
+            let open = &self.client.inner.open_uploads;
+            open.moved(self.session.number, &location);
+            self.session.location = location;
+        }
+        Ok(())
+    }
+
     async fn save(&self) {
         if let Some(uploads) = &self.client.saved_uploads {
+            self.client.inner.open_uploads.remove(self.session.number);
             uploads
                 .save(&SavedUpload::new(
                     &self.client.inner.registry,

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -162,6 +162,16 @@ impl Client {
         repository: &Repository,
         reference: ManifestReference<'_>,
     ) -> Result<Manifest, Problem> {
+        let (manifest, _) = self.fetch_manifest(repository, reference).await?;
+        Ok(manifest)
+    }
+
+    /// A manifest with the headers that it came with.
+    pub(super) async fn fetch_manifest(
+        &self,
+        repository: &Repository,
+        reference: ManifestReference<'_>,
+    ) -> Result<(Manifest, HeaderMap), Problem> {
         let request = read_request(Method::GET, repository, reference);
         let Fetched { headers, body, .. } = self
             .fetch(&request, MAX_MANIFEST_BYTES, "a manifest")
@@ -169,7 +179,7 @@ impl Client {
         let media_type = specific_media_type(&headers)
             .or_else(|| media_type_of(&body))
             .ok_or(Problem::Malformed("a manifest has no media type"))?;
-        match reference {
+        let manifest = match reference {
             ManifestReference::Digest(expected) => {
                 let mut hasher = expected.hasher();
                 hasher.update(&body);
@@ -177,14 +187,15 @@ impl Client {
                 Manifest::verified(body, media_type, expected).map_err(|_| Problem::Digest {
                     expected: expected.clone(),
                     actual,
-                })
+                })?
             }
             ManifestReference::Tag(_) => {
                 let manifest = Manifest::new(body, media_type);
                 check_content_digest(&headers, manifest.digest())?;
-                Ok(manifest)
+                manifest
             }
-        }
+        };
+        Ok((manifest, headers))
     }
 
     async fn write_with_subject(
@@ -193,7 +204,9 @@ impl Client {
         manifest: &Manifest,
         reference: ManifestReference<'_>,
     ) -> Result<(), Problem> {
-        let headers = self.write_manifest(repository, manifest, reference).await?;
+        let headers = self
+            .write_manifest(repository, manifest, reference, None)
+            .await?;
         if headers.contains_key(OCI_SUBJECT) {
             return Ok(());
         }
@@ -207,12 +220,14 @@ impl Client {
         Ok(())
     }
 
-    /// Writes a manifest and gives the headers of the answer.
+    /// Writes a manifest, on a condition (RFC 9110 §13.1) if there is one, and gives the headers of the
+    /// answer.
     pub(super) async fn write_manifest(
         &self,
         repository: &Repository,
         manifest: &Manifest,
         reference: ManifestReference<'_>,
+        condition: Option<(HeaderName, HeaderValue)>,
     ) -> Result<HeaderMap, Problem> {
         let mut request = Request::new(
             Method::PUT,
@@ -222,6 +237,7 @@ impl Client {
         let media_type = HeaderValue::from_str(manifest.media_type().as_str())
             .map_err(|_| Problem::Malformed("the media type cannot be sent in a header"))?;
         request.headers.insert(CONTENT_TYPE, media_type);
+        request.headers.extend(condition);
         request.body = Some(manifest.bytes().clone());
         let by_tag = matches!(reference, ManifestReference::Tag(_));
         let response = self

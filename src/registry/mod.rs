@@ -24,6 +24,7 @@ mod limit;
 mod link;
 mod manifests;
 mod meter;
+mod open_uploads;
 mod origin;
 mod pace;
 mod patience;
@@ -36,6 +37,7 @@ mod resolve;
 mod saved_uploads;
 mod tags;
 mod upload;
+mod warnings;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -50,7 +52,9 @@ use self::auth::Authenticator;
 use self::error::{Operation, Problem, Subject};
 use self::http::Transport;
 use self::limit::Limit;
+use self::open_uploads::OpenUploads;
 use self::saved_uploads::SavedUploads;
+use self::warnings::Warnings;
 use crate::oci::{RegistryHost, Repository};
 
 pub use self::access::{Access, Certificates, ClientIdentity, Credentials};
@@ -79,6 +83,8 @@ struct Inner {
     authenticator: Authenticator,
     patience: Patience,
     limit: Limit,
+    warnings: Warnings,
+    open_uploads: OpenUploads,
     /// Whether the registry has turned out to have no referrers API.
     lacks_referrers: AtomicBool,
     /// Set once the registry was asked for referrers.
@@ -130,6 +136,8 @@ impl Client {
                 authenticator: Authenticator::new(access.credentials.as_ref())?,
                 patience,
                 limit: Limit::new(),
+                warnings: Warnings::default(),
+                open_uploads: OpenUploads::default(),
                 lacks_referrers: AtomicBool::new(false),
                 referrers_asked: OnceCell::new(),
                 fallback_writes: Mutex::new(()),
@@ -146,6 +154,13 @@ impl Client {
     pub fn saving_uploads_in(mut self, directory: PathBuf) -> Self {
         self.saved_uploads = Some(SavedUploads::new(directory));
         self
+    }
+
+    /// What the registry has asked to be shown to people so far: short lines of printable ASCII, in the
+    /// registry's words.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.inner.warnings.all()
     }
 
     /// The registry's origin.

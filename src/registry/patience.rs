@@ -10,6 +10,10 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::error::Problem;
 
+const RATELIMIT_RESET: &str = "ratelimit-reset";
+/// From here on a number is a moment in Unix time (2001) and no wait in seconds.
+const LEAST_MOMENT: i64 = 1_000_000_000;
+
 /// Limits on time and attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -76,10 +80,39 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         // More digits than fit mean "do not come back".
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new()
+    Some(until(date(text)?, now))
+}
+
+/// How long a registry that got too many requests wants to be left alone: by `Retry-After`, or by the
+/// `RateLimit-Reset` that some send instead (draft-polli-ratelimit-headers, seconds; others write a
+/// moment in Unix time).
+pub(super) fn wait_after_too_many(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    retry_after(headers, now).or_else(|| {
+        let text = headers.get(RATELIMIT_RESET)?.to_str().ok()?.trim();
+        let seconds: i64 = text.parse().ok().filter(|seconds| *seconds >= 0)?;
+        if seconds < LEAST_MOMENT {
+            return Some(Duration::from_secs(seconds.unsigned_abs()));
+        }
+        Some(until(Timestamp::from_second(seconds).ok()?, now))
+    })
+}
+
+/// The three forms of a date that HTTP has had (RFC 9110 §5.6.7).
+fn date(text: &str) -> Option<Timestamp> {
+    let obsolete = |form| {
+        let date = jiff::civil::DateTime::strptime(form, text).ok()?;
+        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    };
+    jiff::fmt::rfc2822::DateTimeParser::new()
         .parse_timestamp(text)
-        .ok()?;
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+        .ok()
+        .or_else(|| obsolete("%A, %d-%b-%y %H:%M:%S GMT"))
+        .or_else(|| obsolete("%a %b %e %H:%M:%S %Y"))
+}
+
+/// The past is no wait.
+fn until(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -137,6 +170,12 @@ mod tests {
     #[case("99999999999999999999999", Some(u64::MAX))]
     #[case("Fri, 31 Dec 1999 23:59:59 GMT", Some(59))]
     #[case("Fri, 31 Dec 1999 23:00:00 GMT", Some(0))]
+    #[case::rfc_850("Friday, 31-Dec-99 23:59:59 GMT", Some(59))]
+    #[case::asctime("Fri Dec 31 23:59:59 1999", Some(59))]
+    #[case::asctime_with_one_digit("Sat Jan  1 00:00:00 2000", Some(60))]
+    #[case::wrong_day("Mon, 31 Dec 1999 23:59:59 GMT", None)]
+    #[case::no_such_day("Fri, 32 Dec 1999 23:59:59 GMT", None)]
+    #[case::fraction("1.5", None)]
     #[case("-5", None)]
     #[case("", None)]
     #[case("soon", None)]
@@ -146,5 +185,25 @@ mod tests {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
         assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs));
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[rstest]
+    #[case::seconds(&[("ratelimit-reset", "50")], Some(50))]
+    #[case::moment(&[("ratelimit-reset", "1000000030")], Some(30))]
+    #[case::past(&[("ratelimit-reset", "1000000000")], Some(0))]
+    #[case::retry_after_counts(&[("ratelimit-reset", "50"), ("retry-after", "7")], Some(7))]
+    #[case::docker_hub(&[("ratelimit-remaining", "0;w=21600")], None)]
+    #[case::nonsense(&[("ratelimit-reset", "-1")], None)]
+    fn case_72_the_reset_of_a_limit_is_waited_for(
+        #[case] lines: &[(&'static str, &'static str)],
+        #[case] seconds: Option<u64>,
+    ) {
+        let now = Timestamp::from_second(1_000_000_000).unwrap();
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.insert(*name, HeaderValue::from_static(value));
+        }
+        let wait = wait_after_too_many(&headers, now);
+        assert_eq!(wait, seconds.map(Duration::from_secs));
     }
 }

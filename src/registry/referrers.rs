@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::header::{ACCEPT, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use serde_json::json;
 
 use super::auth::Scopes;
@@ -21,7 +21,7 @@ use crate::oci::{
 /// Most pages of one listing.
 const MAX_PAGES: usize = 100;
 /// How often a fallback tag is written again because somebody else wrote it at the same time.
-const MERGES: u32 = 4;
+const MERGES: u32 = 8;
 
 impl Client {
     /// What refers to `subject`.
@@ -58,7 +58,7 @@ impl Client {
         if tags.is_some_and(|tags| !tags.contains(&tag)) {
             return Ok(Vec::new());
         }
-        self.read_fallback(repository, &tag).await
+        Ok(self.read_fallback(repository, &tag).await?.entries)
     }
 
     /// What the referrers API lists; [`None`] when the registry has turned out to have none. The first
@@ -128,22 +128,24 @@ impl Client {
         Err(Problem::Malformed("a list of referrers has no end"))
     }
 
-    async fn read_fallback(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-    ) -> Result<Vec<Descriptor>, Problem> {
+    async fn read_fallback(&self, repository: &Repository, tag: &Tag) -> Result<Fallback, Problem> {
         match self
-            .read_manifest(repository, ManifestReference::Tag(tag))
+            .fetch_manifest(repository, ManifestReference::Tag(tag))
             .await
         {
-            Ok(index) => match index.content() {
-                Ok(Content::Index { manifests, .. }) => Ok(manifests),
+            Ok((index, headers)) => match index.content() {
+                Ok(Content::Index { manifests, .. }) => Ok(Fallback {
+                    entries: manifests,
+                    unchanged: strong_tag(&headers).map(|tag| (IF_MATCH, tag)),
+                }),
                 _ => Err(Problem::Malformed(
                     "the fallback tag of referrers is no index",
                 )),
             },
-            Err(Problem::NotFound { .. }) => Ok(Vec::new()),
+            Err(Problem::NotFound { .. }) => Ok(Fallback {
+                entries: Vec::new(),
+                unchanged: Some((IF_NONE_MATCH, HeaderValue::from_static("*"))),
+            }),
             Err(problem) => Err(problem),
         }
     }
@@ -151,8 +153,8 @@ impl Client {
     /// Adds `manifest` to the fallback tag of its subject, for a registry that did not take note of
     /// the subject itself (case 53).
     ///
-    /// Within this process one tag is written by one at a time. Others are noticed by reading the tag
-    /// again, and their entries are kept.
+    /// Within this process one tag is written by one at a time. Others are noticed by a registry that
+    /// knows conditions, and elsewhere by reading the tag again; their entries are kept.
     pub(super) async fn add_to_fallback(
         &self,
         repository: &Repository,
@@ -162,22 +164,46 @@ impl Client {
     ) -> Result<(), Problem> {
         let tag = fallback_tag(subject)?;
         let _alone = self.inner.fallback_writes.lock().await;
+        let mut refused = None;
         for _ in 0..MERGES {
-            let present = self.read_fallback(repository, &tag).await?;
-            if present
+            let Fallback { entries, unchanged } = self.read_fallback(repository, &tag).await?;
+            if entries
                 .iter()
                 .any(|entry| entry.digest == *manifest.digest())
             {
                 return Ok(());
             }
-            let index = merged(&present, manifest, content)?;
-            self.write_manifest(repository, &index, ManifestReference::Tag(&tag))
-                .await?;
+            let index = merged(&entries, manifest, content)?;
+            // Whoever refuses although nothing has changed does not understand the condition.
+            let condition = unchanged.filter(|condition| refused.as_ref() != Some(condition));
+            let tag = ManifestReference::Tag(&tag);
+            let written = self
+                .write_manifest(repository, &index, tag, condition.clone())
+                .await;
+            match written {
+                Err(Problem::TagImmutable) if condition.is_some() => refused = condition,
+                written => {
+                    written?;
+                }
+            }
         }
         Err(Problem::Malformed(
             "the fallback tag of referrers does not keep what is written to it",
         ))
     }
+}
+
+/// What the fallback tag of a subject lists.
+struct Fallback {
+    entries: Vec<Descriptor>,
+    /// The condition for it to be still so when it is written.
+    unchanged: Option<(HeaderName, HeaderValue)>,
+}
+
+/// The entity tag of an answer, when conditions of writing can name it (RFC 9110 §13.1.1).
+fn strong_tag(headers: &HeaderMap) -> Option<HeaderValue> {
+    let tag = headers.get(ETAG)?;
+    tag.as_bytes().starts_with(b"\"").then(|| tag.clone())
 }
 
 /// The tag that lists the referrers of `subject`: the algorithm cut to 32 characters and the encoded

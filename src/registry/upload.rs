@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
+use futures::future::join_all;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION,
 };
@@ -31,6 +32,10 @@ use crate::oci::{Descriptor, Digest, Repository};
 
 /// The least bytes of a chunk (distribution-spec, "Pushing a blob in chunks").
 const LEAST_CHUNK: &str = "oci-chunk-min-length";
+
+/// The pace by which an upload is expected to take its time, so that its token is good to the end.
+/// One that is slower and loses its token goes on where it was.
+const SLOW_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 
 /// How long the best effort to cancel a failed upload may take.
 const CANCEL_TIME: Duration = Duration::from_secs(5);
@@ -54,6 +59,8 @@ pub struct UploadSession {
     pub(super) least_chunk: u64,
     /// Whether an earlier process has opened it, so that it may hold bytes.
     pub(super) reopened: bool,
+    /// Its number among the open ones of the client.
+    pub(super) number: u32,
 }
 
 /// A part of a blob as one request sends it.
@@ -145,7 +152,10 @@ impl Client {
         let sent = self.send_part(&session, &whole, body, &meter).await;
         // A failed source also breaks the request, so it is the first cause.
         let error = match (meter.interruption(), sent) {
-            (None, Ok(_)) => return Ok(()),
+            (None, Ok(_)) => {
+                self.inner.open_uploads.remove(session.number);
+                return Ok(());
+            }
             (Some(Interruption::Source(error)), _) => UploadError::Source(error),
             (Some(Interruption::Length), _) => UploadError::SourceLength {
                 expected: blob.size,
@@ -177,7 +187,8 @@ impl Client {
                 Ok(Some(Upload::Mounted))
             }
             Ok(response) => {
-                session(&response, scopes, subject).map(|session| Some(Upload::Session(session)))
+                let session = self.session(&response, scopes, subject)?;
+                Ok(Some(Upload::Session(session)))
             }
             Err(
                 Problem::Unauthorized { .. }
@@ -201,7 +212,7 @@ impl Client {
         let response = self
             .send(&Request::new(Method::POST, target, scopes.clone()))
             .await?;
-        session(&response, scopes, subject)
+        self.session(&response, scopes, subject)
     }
 
     /// Sends one part into a session, and returns the answer when it is a success.
@@ -220,8 +231,10 @@ impl Client {
             }
             None => Method::PATCH,
         };
-        let (mut request, authorization) =
-            self.session_request(session, method.clone(), url).await?;
+        let lasting = Duration::from_secs(part.length / SLOW_BYTES_PER_SECOND);
+        let (mut request, authorization) = self
+            .session_request(url, &session.scopes, method.clone(), lasting)
+            .await?;
         let headers = request.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.length));
         headers.insert(
@@ -256,6 +269,7 @@ impl Client {
             }
         };
         self.inner.limit.learn(load(&response), sent);
+        self.heed_warnings(response.headers());
         match response.status() {
             StatusCode::UNAUTHORIZED => {
                 self.inner
@@ -284,12 +298,23 @@ impl Client {
     ///
     /// It costs a try; the registry also forgets the session by itself.
     pub(super) async fn abandon(&self, session: &UploadSession) {
-        let _ = timeout(CANCEL_TIME, self.cancel(session)).await;
+        let _ = timeout(CANCEL_TIME, self.cancel(&session.location, &session.scopes)).await;
+        self.inner.open_uploads.remove(session.number);
     }
 
-    async fn cancel(&self, session: &UploadSession) -> Result<(), Problem> {
+    /// Ends the uploads that were dropped before their end, as those of a run that was told to stop,
+    /// if the registry answers quickly enough. Those that the next process goes on with stay.
+    pub async fn end_open_uploads(&self) {
+        let open = self.inner.open_uploads.take();
+        let ends = open
+            .iter()
+            .map(|upload| self.cancel(&upload.location, &upload.scopes));
+        let _ = timeout(CANCEL_TIME, join_all(ends)).await;
+    }
+
+    async fn cancel(&self, location: &Url, scopes: &Scopes) -> Result<(), Problem> {
         let (request, _) = self
-            .session_request(session, Method::DELETE, session.location.clone())
+            .session_request(location.clone(), scopes, Method::DELETE, Duration::ZERO)
             .await?;
         self.inner
             .transport
@@ -298,17 +323,41 @@ impl Client {
             .map(drop)
     }
 
-    /// A request to the location of a session, authorized as the session was.
+    /// The session that an answer opened.
+    fn session(
+        &self,
+        response: &Response,
+        scopes: Scopes,
+        subject: &Subject,
+    ) -> Result<UploadSession, Problem> {
+        let location = location_of(response)?.ok_or(Problem::Malformed(
+            "an upload was accepted without a Location",
+        ))?;
+        let open = &self.inner.open_uploads;
+        Ok(UploadSession {
+            number: open.add(location.clone(), scopes.clone()),
+            location,
+            scopes,
+            subject: subject.clone(),
+            least_chunk: text(response.headers(), LEAST_CHUNK)
+                .and_then(|bytes| bytes.trim().parse().ok())
+                .unwrap_or_default(),
+            reopened: false,
+        })
+    }
+
+    /// A request to the location of a session, authorized as the session was for as long as it lasts.
     async fn session_request(
         &self,
-        session: &UploadSession,
-        method: Method,
         url: Url,
+        scopes: &Scopes,
+        method: Method,
+        lasting: Duration,
     ) -> Result<(reqwest::Request, Authorization), Problem> {
         let authorization = self
             .inner
             .authenticator
-            .authorize(&self.inner.transport, &session.scopes, None)
+            .authorize(&self.inner.transport, scopes, None, lasting)
             .await?;
         let mut request = reqwest::Request::new(method, url);
         if let Some(header) = authorization.header() {
@@ -318,34 +367,11 @@ impl Client {
     }
 }
 
-impl UploadSession {
-    /// Takes over where the next request goes, which each answer may change.
-    pub(super) fn follow(&mut self, response: &Response) -> Result<(), Problem> {
-        if let Some(location) = text(response.headers(), LOCATION) {
-            self.location = resolve(response.url(), location)?;
-        }
-        Ok(())
-    }
-}
-
-/// The session that an answer opened.
-fn session(
-    response: &Response,
-    scopes: Scopes,
-    subject: &Subject,
-) -> Result<UploadSession, Problem> {
-    let location = text(response.headers(), LOCATION).ok_or(Problem::Malformed(
-        "an upload was accepted without a Location",
-    ))?;
-    Ok(UploadSession {
-        location: resolve(response.url(), location)?,
-        scopes,
-        subject: subject.clone(),
-        least_chunk: text(response.headers(), LEAST_CHUNK)
-            .and_then(|bytes| bytes.trim().parse().ok())
-            .unwrap_or_default(),
-        reopened: false,
-    })
+/// Where a session is by an answer about it, when that says so.
+pub(super) fn location_of(response: &Response) -> Result<Option<Url>, Problem> {
+    text(response.headers(), LOCATION)
+        .map(|location| resolve(response.url(), location))
+        .transpose()
 }
 
 /// Where a session is, when the origin policy allows it.

@@ -75,6 +75,11 @@ pub trait Source: Send + Sync + fmt::Debug {
 
     /// All tags, [`None`] when there are more than `limit`.
     fn tags(&self, limit: usize) -> Outcome<'_, Option<BTreeSet<Tag>>>;
+
+    /// What the place has asked to be told to people so far, a line each.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A place that images are written to.
@@ -123,6 +128,16 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// Makes everything that was stored readable. Called once, after the last manifest; a registry
     /// has nothing left to do then, an archive writes its table of contents.
     fn finish(&self) -> Outcome<'_, ()>;
+
+    /// Puts away what was being stored when whoever wrote was told to stop. It takes seconds at most.
+    fn put_away(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// What the place has asked to be told to people so far, a line each.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One repository of one registry.

@@ -54,6 +54,13 @@ impl RegistryRepository {
             .boxed()
     }
 
+    fn what_it_warns_of(&self) -> Vec<String> {
+        let warnings = self.client.warnings().into_iter();
+        warnings
+            .map(|warning| format!("{} warns: {warning}", self.registry))
+            .collect()
+    }
+
     fn display(&self) -> String {
         format!("{}/{}", self.registry, self.repository)
     }
@@ -109,6 +116,10 @@ impl Source for RegistryRepository {
         self.display()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.what_it_warns_of()
+    }
+
     fn location(&self) -> Option<RepositoryLocation<'_>> {
         Some(self.here())
     }
@@ -158,6 +169,10 @@ impl Source for RegistryRepository {
 impl Destination for RegistryRepository {
     fn name(&self) -> String {
         self.display()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.what_it_warns_of()
     }
 
     fn location(&self) -> Option<RepositoryLocation<'_>> {
@@ -240,6 +255,10 @@ impl Destination for RegistryRepository {
             .put_manifest(&self.repository, manifest, tag)
             .err_into()
             .boxed()
+    }
+
+    fn put_away(&self) -> BoxFuture<'_, ()> {
+        self.client.end_open_uploads().boxed()
     }
 
     /// Everything was readable as it was written.

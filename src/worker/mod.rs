@@ -102,6 +102,7 @@ pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcom
         report = copy::execute(&plan, &clients) => report,
         () = cancel.cancelled() => {
             tracing::warn!("told to stop; what is missing is copied by the next run");
+            clients.end_open_uploads().await;
             return Ok(Outcome::Interrupted);
         }
     };

@@ -159,7 +159,7 @@ async fn a_helper_is_asked_for_its_registry_and_its_failure_is_an_error() {
         ),
         (
             json!({"credsStore": "token", "auths": auths}),
-            "identity token",
+            "refused the credentials",
         ),
         (
             json!({"credsStore": "absent", "auths": auths}),

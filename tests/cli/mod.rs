@@ -3,6 +3,7 @@
 mod credentials;
 mod help;
 mod images;
+mod interruption;
 
 use std::process::Output;
 

@@ -269,3 +269,45 @@ async fn case_87_a_tag_that_is_copied_to_another_of_its_repository_sends_nothing
     let outcome = scene.copy_within_source("app", "v1", "v1").await;
     assert!(outcome.unwrap().unchanged);
 }
+
+#[tokio::test]
+async fn case_19_the_destination_does_not_hear_where_an_image_comes_from() {
+    let scene = Scene::start().await;
+    for repository in ["secret/one", "secret/two"] {
+        scene
+            .source
+            .seed_image(repository, Some("v1"), &[b"layer", repository.as_bytes()]);
+    }
+    let wishes = [
+        wish("secret/one", "m/one", "v1"),
+        wish("secret/two", "m/two", "v1"),
+    ];
+    let (outcomes, counts) = scene.copy(&wishes).await;
+
+    assert!(outcomes.iter().flatten().all(Result::is_ok), "{outcomes:?}");
+    assert!(counts.mounted > 0, "it is mounted within the destination");
+    for asked in scene.destination.requests() {
+        let everything = format!("{asked:?}");
+        assert!(!everything.contains("secret"), "{everything}");
+    }
+}
+
+#[tokio::test]
+async fn case_90_two_that_write_one_tag_leave_a_complete_image() {
+    let scene = Scene::start().await;
+    scene.seed_index("app", "v1", &[b"one"]);
+    scene.seed_index("app", "v2", &[b"two"]);
+    let wishes = ["v1", "v2"].map(|tag| {
+        let mut wish = wish("app", "m/app", "latest");
+        wish.from.1 = tag.to_owned();
+        wish
+    });
+    let (first, second) = tokio::join!(scene.copy(&wishes[..1]), scene.copy(&wishes[1..]));
+
+    for (outcomes, _) in [first, second] {
+        assert!(outcomes.iter().flatten().all(Result::is_ok), "{outcomes:?}");
+    }
+    let in_place = wishes.iter().filter(|wish| scene.is_in_place(wish));
+    assert_eq!(in_place.count(), 1);
+    scene.destination.assert_never_incomplete();
+}

@@ -4,4 +4,5 @@ mod accepted;
 mod differential;
 mod hostile;
 mod properties;
+mod registries;
 mod templates;

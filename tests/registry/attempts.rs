@@ -83,6 +83,51 @@ async fn case_72_the_wait_that_a_registry_asks_for_is_kept() {
     assert_eq!(server.asked().len(), 2);
 }
 
+/// What does not say how long is waited for like any failure, and what lies in the past not at all.
+#[rstest]
+#[case::nothing(&[])]
+#[case::now(&[("retry-after", "0")])]
+#[case::past(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")])]
+#[case::past_of_rfc_850(&[("retry-after", "Friday, 31-Dec-99 23:59:59 GMT")])]
+#[case::past_of_asctime(&[("retry-after", "Fri Dec 31 23:59:59 1999")])]
+#[case::negative(&[("retry-after", "-5")])]
+#[case::fraction(&[("retry-after", "0.5")])]
+#[case::words(&[("retry-after", "soon")])]
+#[case::empty(&[("retry-after", "")])]
+#[case::two_values(&[("retry-after", "0, 0")])]
+#[case::reset(&[("ratelimit-reset", "0")])]
+#[case::docker_hub(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "0;w=21600")])]
+#[tokio::test]
+async fn case_72_every_form_of_a_wait_ends(
+    #[case] headers: &'static [(&'static str, &'static str)],
+) {
+    let server = failing(2, || respond(429, headers, "")).await;
+    assert!(look(&client(server.host(), &plain())).await.unwrap());
+    assert_eq!(server.asked().len(), 3);
+}
+
+/// Neither is there a wait of an hour, nor an attempt before it is over.
+#[rstest]
+#[case("retry-after", "3600")]
+#[case("retry-after", "99999999999999999999")]
+#[case("retry-after", "Tue, 31 Dec 2999 23:59:59 GMT")]
+#[case("retry-after", "Tue Dec 31 23:59:59 2999")]
+#[case("ratelimit-reset", "3600")]
+#[case("ratelimit-reset", "32503679999")]
+#[tokio::test]
+async fn case_72_a_long_wait_of_any_form_is_not_sat_out(
+    #[case] name: &'static str,
+    #[case] value: &'static str,
+) {
+    let server = failing(1, move || respond(429, &[(name, value)], "")).await;
+    let error = look(&client(server.host(), &plain())).await.unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::RateLimited { retry_after: Some(wait) } if wait >= Duration::from_hours(1)),
+        "{error}"
+    );
+    assert_eq!(server.asked().len(), 1);
+}
+
 #[tokio::test]
 async fn a_wait_that_is_too_long_is_handed_to_the_caller() {
     let server = failing(1, || respond(429, &[("retry-after", "3600")], "")).await;

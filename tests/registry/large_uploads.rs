@@ -2,20 +2,21 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::Method;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use rstest::rstest;
 use transship::oci::Descriptor;
-use transship::registry::CHUNK_BYTES;
+use transship::registry::{Access, CHUNK_BYTES};
 use transship::transport::{
     BlobError, BlobReader, ByteStream, Destination as _, Placed, RegistryRepository, VerifiedBlob,
 };
 
 use crate::support::docker_registry::DockerRegistry;
-use crate::support::registry::{Action, Endpoint, Recorded, Registry, Rule};
-use crate::support::{blob, client, plain, repository};
+use crate::support::registry::{Action, Dialect, Endpoint, Recorded, Registry, Rule};
+use crate::support::{blob, client, plain, plain_with, repository};
 
 const MIB: usize = 1024 * 1024;
 const CHUNK: u64 = CHUNK_BYTES;
@@ -53,7 +54,16 @@ async fn put(
     content: &Bytes,
     state: Option<&Path>,
 ) -> Result<Placed, BlobError> {
-    let mut client = client(registry.host(), &plain());
+    put_with(&plain(), registry, content, state).await
+}
+
+async fn put_with(
+    access: &Access,
+    registry: &Registry,
+    content: &Bytes,
+    state: Option<&Path>,
+) -> Result<Placed, BlobError> {
+    let mut client = client(registry.host(), access);
     if let Some(directory) = state {
         client = client.saving_uploads_in(directory.to_owned());
     }
@@ -143,8 +153,74 @@ async fn chunks_are_acknowledged_one_by_one_when_uploads_are_saved() {
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn case_78_a_token_that_expired_during_the_upload_costs_no_byte() {
+    let registry = Registry::builder().token("user", "password").start().await;
+    let content = layer(20);
+    registry.add(kept());
+    // The registry looks at the token when everything has arrived.
+    let expired = on(Method::PUT, Action::status(401));
+    registry.add(expired.when(|asked| asked.header("authorization").is_some()));
+    let access = plain_with("user", "password");
+    put_with(&access, &registry, &content, None).await.unwrap();
+
+    assert!(is_in_place(&registry, &content));
+    assert_eq!(sent_twice(&registry, &content), 0);
+    let authorized: Vec<_> = registry
+        .requests()
+        .into_iter()
+        .filter(|asked| {
+            asked.endpoint == Endpoint::Session && asked.header("authorization").is_some()
+        })
+        .map(|asked| {
+            (
+                asked.method.clone(),
+                asked.body_bytes,
+                asked.header("authorization").unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let size = content.len() as u64;
+    let (first, second) = ("Bearer token-1".to_owned(), "Bearer token-2".to_owned());
+    assert_eq!(
+        authorized,
+        [
+            (Method::PUT, size, first),
+            (Method::GET, 0, second.clone()),
+            (Method::PUT, 0, second),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn case_78_a_token_that_would_expire_during_the_upload_is_replaced_before() {
+    let registry = Registry::builder().token("user", "password").start().await;
+    let content = layer(40);
+    registry.issue_tokens_for(1.0);
+    // More than a quarter of its life goes by before the content is sent.
+    let slow = Rule::on(Endpoint::Uploads, Action::Delay(Duration::from_millis(300)));
+    registry.add(slow.when(|asked| asked.header("authorization").is_some()));
+    let access = plain_with("user", "password");
+    put_with(&access, &registry, &content, None).await.unwrap();
+
+    assert!(is_in_place(&registry, &content));
+    let tokens: Vec<_> = registry
+        .requests()
+        .iter()
+        .filter(|asked| matches!(asked.endpoint, Endpoint::Uploads | Endpoint::Session))
+        .filter_map(|asked| asked.header("authorization").map(str::to_owned))
+        .collect();
+    assert_eq!(tokens.len(), 2);
+    assert_ne!(tokens[0], tokens[1]);
+}
+
 fn on(method: Method, action: Action) -> Rule {
     Rule::on(Endpoint::Session, action).method(method).times(1)
+}
+
+/// Every chunk.
+fn patched(action: Action) -> Rule {
+    Rule::on(Endpoint::Session, action).method(Method::PATCH)
 }
 
 fn lie(method: Method, range: &str) -> Rule {
@@ -169,6 +245,10 @@ fn forgotten() -> Action {
 #[case::session_lost(vec![on(Method::PATCH, Action::LoseSession).after(1)], 32)]
 #[case::chunk_acknowledged_and_forgotten(vec![on(Method::PATCH, forgotten())], 32)]
 #[case::case_21_a_chunk_is_not_counted(vec![lie(Method::PATCH, "0-0")], 0)]
+#[case::case_22_a_chunk_is_answered_with_201(vec![patched(Action::SetStatus(201))], 0)]
+#[case::case_22_a_chunk_is_answered_with_204(vec![patched(Action::SetStatus(204))], 0)]
+#[case::case_22_without_a_range(vec![patched(Action::SetStatus(204)), patched(Action::RemoveHeader("range"))], 0)]
+#[case::case_22_without_a_location(vec![patched(Action::SetStatus(201)), patched(Action::RemoveHeader("location"))], 0)]
 #[case::fewer_bytes_than_there_are(vec![lie(Method::PATCH, "0-1048575")], 16)]
 #[case::more_bytes_than_were_sent(vec![lie(Method::PATCH, "0-99999999")], 16)]
 #[case::resumed_with_a_lie(
@@ -178,9 +258,9 @@ fn forgotten() -> Action {
 #[case::resumed_with_nonsense(
     vec![cut(Method::PATCH, 5).after(1).times(1), lie(Method::GET, "all of it")], 22)]
 #[case::case_27_chunks_are_not_supported(
-    vec![Rule::on(Endpoint::Session, Action::status(405)).method(Method::PATCH)], 16)]
+    vec![patched(Action::status(405))], 16)]
 #[case::chunks_too_large(
-    vec![Rule::on(Endpoint::Session, Action::status(413)).method(Method::PATCH)], 16)]
+    vec![patched(Action::status(413))], 20)]
 #[case::case_23_a_chunk_is_refused(vec![on(Method::PATCH, Action::status(416)).after(1)], 16)]
 #[case::case_26_the_last_chunk_wins(vec![on(Method::PATCH, Action::LastChunkWins)], 40)]
 #[case::pieces_are_refused_at_the_end(vec![on(Method::PUT, Action::status(400))], 40)]
@@ -206,6 +286,34 @@ async fn whatever_happens_to_a_chunk_the_blob_arrives(
     );
     assert_eq!(registry.open_sessions("app"), 0);
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
+/// What a registry refuses is sent once in vain.
+#[rstest]
+#[case::case_25_ghcr_takes_whole_blobs_and_small_chunks(Dialect::Ghcr, 0, 16)]
+#[case::case_25_acr_takes_chunks_of_any_size(Dialect::Acr, 40, 0)]
+#[case::case_25_gar_takes_whole_blobs(Dialect::Gar, 0, 16)]
+#[case::case_25_docker_hub_takes_anything(Dialect::DockerHub, 0, 0)]
+#[tokio::test]
+async fn large_blobs_arrive_whatever_a_registry_takes_at_once(
+    #[case] dialect: Dialect,
+    #[case] twice_in_one_request: u64,
+    #[case] twice_in_chunks: u64,
+) {
+    for (saves, twice) in [(false, twice_in_one_request), (true, twice_in_chunks)] {
+        let registry = Registry::builder().dialect(dialect).start().await;
+        let content = layer(40);
+        let directory = tempfile::tempdir().unwrap();
+        let state = saves.then_some(directory.path());
+        put(&registry, &content, state).await.unwrap();
+        assert!(is_in_place(&registry, &content));
+        assert_eq!(
+            sent_twice(&registry, &content),
+            twice * MIB as u64,
+            "{saves}"
+        );
+        assert_eq!(registry.open_sessions("app"), 0);
+    }
 }
 
 #[tokio::test]

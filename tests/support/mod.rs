@@ -5,6 +5,7 @@ pub(crate) mod docker_daemon;
 pub(crate) mod docker_registry;
 pub(crate) mod registry;
 pub(crate) mod scripted_server;
+pub(crate) mod sink;
 pub(crate) mod tls;
 pub(crate) mod tools;
 
@@ -51,7 +52,7 @@ pub(crate) fn plain_with(username: &str, password: &str) -> Access {
 }
 
 pub(crate) fn credentials(username: &str, password: &str) -> Credentials {
-    Credentials {
+    Credentials::Password {
         username: username.to_owned(),
         password: password.to_owned().into(),
     }

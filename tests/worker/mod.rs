@@ -1,21 +1,20 @@
 //! The worker as its pod runs it: files in, exit code and report out.
 
+mod interruption;
+
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
 
 use assert_cmd::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::Notify;
 use transship::registry::CHUNK_BYTES;
 use transship::worker::{EXIT_COPIES_FAILED, PLAN_FILE};
 
 use crate::support::docker_registry::{DockerRegistry, Settings};
-use crate::support::registry::{Action, Endpoint, Registry, Rule};
+use crate::support::registry::{Endpoint, Registry};
 use crate::support::tls::Authority;
 use crate::support::{blob, client, image, plain, push_blob, repository};
 
@@ -220,26 +219,16 @@ async fn a_worker_that_is_killed_in_a_large_layer_goes_on_when_it_is_started_aga
     }]});
     let pod = Pod::new(&plan);
     // The third chunk waits in the middle of the blob, where the worker is killed.
-    let arrived = Arc::new(Notify::new());
-    let third = Rule::on(Endpoint::Session, Action::Delay(Duration::from_hours(1))).when({
-        let arrived = Arc::clone(&arrived);
-        move |asked| {
-            let is_third = asked
-                .header("content-range")
-                .is_some_and(|range| range.starts_with("33554432-"));
-            if is_third {
-                arrived.notify_one();
-            }
-            is_third
-        }
+    let third = destination.hold_up(Endpoint::Session, |asked| {
+        asked
+            .header("content-range")
+            .is_some_and(|range| range.starts_with("33554432-"))
     });
-    destination.add(third.times(1));
     let mut worker = pod.start();
-    tokio::time::timeout(Duration::from_mins(2), arrived.notified())
-        .await
-        .expect("the third chunk never came");
+    third.wait_for(1).await;
     worker.kill().unwrap();
     worker.wait().unwrap();
+    destination.clear_rules();
     assert_eq!(destination.manifest("app", "v1"), None);
 
     let started_again = tokio::task::spawn_blocking(move || pod.run());

@@ -69,17 +69,6 @@ pub(in crate::cli) enum HelperError {
         /// What it was asked for.
         registry: RegistryHost,
     },
-    /// It has an identity token.
-    #[error(
-        "docker-credential-{name} has an identity token for {registry}, which is not supported; \
-         log in with a user name and password"
-    )]
-    IdentityToken {
-        /// The end of its name.
-        name: String,
-        /// What it was asked for.
-        registry: RegistryHost,
-    },
 }
 
 #[derive(Deserialize)]
@@ -168,10 +157,13 @@ fn read_answer(
     }
     let is_complete = u64::try_from(answer.len()).is_ok_and(|length| length <= MAX_ANSWER_BYTES);
     match serde_json::from_slice::<Answer>(answer) {
-        Ok(Answer { username, .. }) if username == IDENTITY_TOKEN => {
-            Err(HelperError::IdentityToken { name, registry })
+        Ok(Answer { username, secret }) if is_complete && username == IDENTITY_TOKEN => {
+            Ok(Some(Credentials::IdentityToken {
+                username,
+                token: SecretString::from(secret),
+            }))
         }
-        Ok(Answer { username, secret }) if is_complete => Ok(Some(Credentials {
+        Ok(Answer { username, secret }) if is_complete => Ok(Some(Credentials::Password {
             username,
             password: SecretString::from(secret),
         })),

@@ -35,7 +35,7 @@ pub(super) enum Keychain {
 /// The configurations of a user, and what their helpers said: each is asked once per registry.
 #[derive(Debug)]
 pub(super) struct Files {
-    configurations: Vec<(PathBuf, DockerConfig)>,
+    configurations: Vec<DockerConfig>,
     asked: Mutex<HashMap<(String, RegistryHost), Option<Credentials>>>,
 }
 
@@ -85,9 +85,11 @@ impl Keychain {
                 let line = text.strip_suffix('\n').unwrap_or(&text);
                 let line = line.strip_suffix('\r').unwrap_or(line);
                 let (username, password) = line.split_once(':')?;
-                (!username.is_empty() && !line.contains(['\n', '\r'])).then(|| Credentials {
-                    username: username.to_owned(),
-                    password: SecretString::from(password),
+                (!username.is_empty() && !line.contains(['\n', '\r'])).then(|| {
+                    Credentials::Password {
+                        username: username.to_owned(),
+                        password: SecretString::from(password),
+                    }
                 })
             })
             .ok_or_else(|| CredentialsError::Pair {
@@ -99,7 +101,7 @@ impl Keychain {
     /// The file `path`, which has to be there.
     pub(super) fn from_authfile(path: &Path) -> Result<Self, CredentialsError> {
         let config = read_configuration(path)?;
-        Ok(Self::of_files(vec![(path.to_owned(), config)]))
+        Ok(Self::of_files(vec![config]))
     }
 
     /// Whatever the files of a user hold, by the environment that `variable` looks into.
@@ -112,7 +114,7 @@ impl Keychain {
         let mut files = Vec::new();
         for path in usual_files(variable) {
             match read_configuration(&path) {
-                Ok(config) => files.push((path, config)),
+                Ok(config) => files.push(config),
                 Err(CredentialsError::Read { source, .. })
                     if matches!(
                         source.kind(),
@@ -124,7 +126,7 @@ impl Keychain {
         Ok(Self::of_files(files))
     }
 
-    fn of_files(configurations: Vec<(PathBuf, DockerConfig)>) -> Self {
+    fn of_files(configurations: Vec<DockerConfig>) -> Self {
         Self::Files(Files {
             configurations,
             asked: Mutex::default(),
@@ -144,7 +146,7 @@ impl Keychain {
             Self::Fixed(credentials) => return Ok(Some(credentials.clone())),
             Self::Files(files) => files,
         };
-        for (path, config) in &files.configurations {
+        for config in &files.configurations {
             let found = match config.helper_for(registry) {
                 Some(CredentialHelper::ForRegistry(name)) => {
                     return Ok(files.ask(name, registry).await?);
@@ -154,12 +156,7 @@ impl Keychain {
             };
             let found = match found {
                 Some(found) => Some(found),
-                None => config
-                    .credentials_for(registry, repository)
-                    .map_err(|source| CredentialsError::Configuration {
-                        path: path.clone(),
-                        source,
-                    })?,
+                None => config.credentials_for(registry, repository),
             };
             if found.is_some() {
                 return Ok(found);
@@ -297,9 +294,8 @@ mod tests {
         let path = directory.path().join("pair");
         std::fs::write(&path, content).unwrap();
         match (Keychain::from_pair(&path), expected) {
-            (Ok(Keychain::Fixed(found)), Some((username, password))) => {
-                assert_eq!(found.username, username);
-                assert_eq!(found.password.expose_secret(), password);
+            (Ok(Keychain::Fixed(Credentials::Password { username, password })), Some(expected)) => {
+                assert_eq!((username.as_str(), password.expose_secret()), expected);
             }
             (Err(error), None) => {
                 assert!(!format!("{error} {error:?}").contains("canary"));
@@ -337,11 +333,11 @@ mod tests {
                 .credentials_for(&registry.parse().unwrap(), &"a".parse().unwrap())
                 .await
                 .unwrap();
-            assert_eq!(
-                found.map(|found| found.username).as_deref(),
-                expected,
-                "{registry}"
-            );
+            let expected = expected.map(|name| Credentials::Password {
+                username: name.to_owned(),
+                password: "p".into(),
+            });
+            assert_eq!(found, expected, "{registry}");
         }
     }
 

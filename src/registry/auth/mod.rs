@@ -5,18 +5,18 @@
 
 mod challenge;
 mod scope;
+mod secret;
 mod token;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderValue};
-use secrecy::ExposeSecret;
 use url::Url;
 
 use self::challenge::Challenge;
 pub(super) use self::scope::Scopes;
+use self::secret::Secret;
 use self::token::{Token, TokenCache, TokenService};
 use super::access::Credentials;
 use super::error::{Pointer, Problem};
@@ -28,7 +28,7 @@ pub(super) const MAX_ROUNDS: usize = 2;
 
 /// The credentials of one registry and what they were exchanged for.
 pub(super) struct Authenticator {
-    basic: Option<HeaderValue>,
+    secret: Option<Secret>,
     /// How the registry last asked for authorization; later requests answer before being asked.
     method: Mutex<Option<Method>>,
     tokens: TokenCache,
@@ -37,7 +37,8 @@ pub(super) struct Authenticator {
 /// How requests are authorized.
 #[derive(Clone)]
 enum Method {
-    Basic(HeaderValue),
+    /// With the credentials themselves.
+    Fixed(HeaderValue),
     Bearer(Arc<TokenService>),
 }
 
@@ -46,7 +47,7 @@ pub(super) enum Authorization {
     /// Nothing: the registry has not asked yet.
     None,
     /// The credentials themselves.
-    Basic(HeaderValue),
+    Fixed(HeaderValue),
     /// A token for the scopes of the request.
     Bearer(Arc<Token>),
 }
@@ -55,7 +56,7 @@ impl Authorization {
     pub(super) fn header(&self) -> Option<&HeaderValue> {
         match self {
             Self::None => None,
-            Self::Basic(header) => Some(header),
+            Self::Fixed(header) => Some(header),
             Self::Bearer(token) => Some(token.header()),
         }
     }
@@ -64,7 +65,7 @@ impl Authorization {
 impl Authenticator {
     pub(super) fn new(credentials: Option<&Credentials>) -> Result<Self, Problem> {
         Ok(Self {
-            basic: credentials.map(basic_header).transpose()?,
+            secret: credentials.map(Secret::new).transpose()?,
             method: Mutex::new(None),
             tokens: TokenCache::default(),
         })
@@ -72,12 +73,14 @@ impl Authenticator {
 
     /// The authorization for a request with `scopes`, fetching a token when there is none.
     ///
-    /// `asked` is the scope that the registry named when it refused the last token.
+    /// `asked` is the scope that the registry named when it refused the last token, `lasting` how long
+    /// the request may take: a token that would not outlive it is replaced (case 78).
     pub(super) async fn authorize(
         &self,
         transport: &Transport,
         scopes: &Scopes,
         asked: Option<&str>,
+        lasting: Duration,
     ) -> Result<Authorization, Problem> {
         let method = self
             .method
@@ -86,10 +89,12 @@ impl Authenticator {
             .clone();
         Ok(match method {
             None => Authorization::None,
-            Some(Method::Basic(header)) => Authorization::Basic(header),
-            Some(Method::Bearer(service)) => {
-                Authorization::Bearer(self.tokens.get(transport, &service, scopes, asked).await?)
-            }
+            Some(Method::Fixed(header)) => Authorization::Fixed(header),
+            Some(Method::Bearer(service)) => Authorization::Bearer(
+                self.tokens
+                    .get(transport, &service, scopes, asked, lasting)
+                    .await?,
+            ),
         })
     }
 
@@ -104,23 +109,29 @@ impl Authenticator {
         sent: &Authorization,
     ) -> Result<Option<String>, Problem> {
         self.refused(scopes, sent).await;
-        let challenge = Challenge::choose(headers, self.basic.is_some());
-        let (method, scope) = match (challenge, &self.basic) {
-            (Some(Challenge::Bearer(bearer)), basic) => {
-                let realm = origin::token_realm(registry, &bearer.realm, basic.is_some()).map_err(
-                    |refusal| Problem::Refused {
+        let basic = self.secret.as_ref().and_then(Secret::for_basic);
+        // The same credentials again would only lock the account.
+        let was_offered = matches!(sent, Authorization::Fixed(_));
+        let (method, scope) = match (Challenge::choose(headers, basic.is_some()), &self.secret) {
+            (Some(Challenge::Bearer(_)), Some(Secret::Token(token))) if !was_offered => {
+                (Method::Fixed(token.clone()), None)
+            }
+            (Some(Challenge::Bearer(_)), Some(Secret::Token(_))) => {
+                return Err(self.unauthorized());
+            }
+            (Some(Challenge::Bearer(bearer)), secret) => {
+                let realm = origin::token_realm(registry, &bearer.realm, secret.is_some())
+                    .map_err(|refusal| Problem::Refused {
                         pointer: Pointer::Realm,
                         refusal,
-                    },
-                )?;
-                let service =
-                    TokenService::new(registry, realm, bearer.service, self.basic.clone());
+                    })?;
+                let service = TokenService::new(registry, realm, bearer.service, secret.clone());
                 (Method::Bearer(Arc::new(service)), bearer.scope)
             }
-            // The same password again would only lock the account.
-            (Some(Challenge::Basic), Some(basic)) if !matches!(sent, Authorization::Basic(_)) => {
-                (Method::Basic(basic.clone()), None)
-            }
+            (Some(Challenge::Basic), _) if !was_offered => match basic {
+                Some(basic) => (Method::Fixed(basic.clone()), None),
+                None => return Err(self.unauthorized()),
+            },
             _ => return Err(self.unauthorized()),
         };
         *self.method.lock().unwrap_or_else(PoisonError::into_inner) = Some(method);
@@ -130,8 +141,16 @@ impl Authenticator {
     /// The problem of a request that was refused once too often.
     pub(super) fn unauthorized(&self) -> Problem {
         Problem::Unauthorized {
-            had_credentials: self.basic.is_some(),
+            had_credentials: self.secret.is_some(),
         }
+    }
+
+    /// Whether a text repeats the credentials, in a form in which they are sent.
+    pub(super) fn is_secret(&self, text: &str) -> bool {
+        self.secret
+            .as_ref()
+            .is_some_and(|secret| secret.is_in(text))
+            || text.to_ascii_lowercase().contains("bearer ")
     }
 
     /// Drops a token that was refused.
@@ -142,7 +161,6 @@ impl Authenticator {
     }
 }
 
-/// `Basic` of RFC 7617.
 /// The realm of the challenge that would be answered, for `registry::fuzzing`.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn realm_of(headers: &HeaderMap) -> Option<String> {
@@ -150,21 +168,4 @@ pub(super) fn realm_of(headers: &HeaderMap) -> Option<String> {
         Some(Challenge::Bearer(bearer)) => Some(bearer.realm),
         _ => None,
     }
-}
-
-fn basic_header(credentials: &Credentials) -> Result<HeaderValue, Problem> {
-    let pair = format!(
-        "{}:{}",
-        credentials.username,
-        credentials.password.expose_secret()
-    );
-    secret_header(format!("Basic {}", STANDARD.encode(pair)))
-        .ok_or(Problem::Configuration("the credentials cannot be sent"))
-}
-
-/// A header value that HTTP libraries keep out of their logs and compression tables.
-fn secret_header(text: String) -> Option<HeaderValue> {
-    let mut header = HeaderValue::try_from(text).ok()?;
-    header.set_sensitive(true);
-    Some(header)
 }

@@ -1,16 +1,20 @@
-//! Bearer tokens: fetching (distribution, "Token Authentication Specification") and keeping them.
+//! Bearer tokens: fetching (distribution, "Token Authentication Specification" and "OAuth 2") and
+//! keeping them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, Request, StatusCode};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{Scopes, secret_header};
+use super::Scopes;
+use super::secret::{Secret, bearer};
 use crate::registry::answer::expect_success;
 use crate::registry::error::{Pointer, Problem};
 use crate::registry::http::{Side, Transport};
@@ -23,18 +27,32 @@ const DEFAULT_LIFETIME: Duration = Duration::from_mins(1);
 const MAX_LIFETIME: Duration = Duration::from_hours(1);
 /// A token is renewed this long before its end, or when a quarter of its life is left.
 const MARGIN: Duration = Duration::from_secs(30);
+/// By what name token services are told who asks.
+const CLIENT_ID: &str = "transship";
 /// Scope sets that are remembered; more repositories than this in one run cost further requests.
 const MAX_ENTRIES: usize = 1024;
 
-/// A token and when to renew it.
+/// A token and its life.
 pub(in crate::registry) struct Token {
     header: HeaderValue,
-    renew_at: Instant,
+    received_at: Instant,
+    lifetime: Duration,
 }
 
 impl Token {
     pub(super) const fn header(&self) -> &HeaderValue {
         &self.header
+    }
+
+    /// Whether the token is good for a request that begins now and lasts this long.
+    ///
+    /// A request that outlasts any token gets one that has most of its life before it.
+    fn is_good(&self, now: Instant, lasting: Duration) -> bool {
+        let age = now.saturating_duration_since(self.received_at);
+        let margin = MARGIN.min(self.lifetime / 4);
+        let usable = self.lifetime.saturating_sub(margin);
+        let enough = lasting.min(usable.saturating_sub(self.lifetime / 4));
+        age.saturating_add(enough) < usable
     }
 }
 
@@ -43,7 +61,9 @@ pub(super) struct TokenService {
     realm: Url,
     service: Option<String>,
     side: Side,
-    credentials: Option<HeaderValue>,
+    secret: Option<Secret>,
+    /// Whether the service has turned out to take no `POST`.
+    lacks_post: AtomicBool,
 }
 
 /// The answer of a token service; which of the two names it uses is up to it.
@@ -59,7 +79,7 @@ impl TokenService {
         registry: &Url,
         realm: Url,
         service: Option<String>,
-        credentials: Option<HeaderValue>,
+        secret: Option<Secret>,
     ) -> Self {
         let side = if same_origin(registry, &realm) {
             Side::Registry
@@ -70,7 +90,8 @@ impl TokenService {
             realm,
             service,
             side,
-            credentials,
+            secret,
+            lacks_post: AtomicBool::new(false),
         }
     }
 
@@ -81,13 +102,7 @@ impl TokenService {
         scopes: &Scopes,
         asked: Option<&str>,
     ) -> Result<Token, Problem> {
-        let mut request = Request::new(Method::GET, self.url(scopes, asked));
-        if let Some(credentials) = &self.credentials {
-            request
-                .headers_mut()
-                .insert(AUTHORIZATION, credentials.clone());
-        }
-        let response = transport.send(self.side, request).await?;
+        let (method, response) = self.ask(transport, scopes, asked).await?;
         if response.status().is_redirection() {
             return Err(Problem::Refused {
                 pointer: Pointer::Realm,
@@ -96,16 +111,66 @@ impl TokenService {
         }
         if response.status() == StatusCode::UNAUTHORIZED {
             return Err(Problem::Unauthorized {
-                had_credentials: self.credentials.is_some(),
+                had_credentials: self.secret.is_some(),
             });
         }
         // Lifetimes count from before the answer was written, so that slow answers do not extend them.
         let received_at = Instant::now();
-        let response = expect_success(transport, &Method::GET, response).await?;
+        let response = expect_success(transport, &method, response).await?;
         let body = transport
             .read_body(response, MAX_TOKEN_BYTES, "a token")
             .await?;
         parse(&body, received_at)
+    }
+
+    /// Asks with `POST` for an identity token, unless the service turns out not to take that
+    /// (case 13), else with `GET`.
+    async fn ask(
+        &self,
+        transport: &Transport,
+        scopes: &Scopes,
+        asked: Option<&str>,
+    ) -> Result<(Method, Response), Problem> {
+        if let Some(Secret::Identity { token, .. }) = &self.secret
+            && !self.lacks_post.load(Ordering::Relaxed)
+        {
+            let request = self.exchange(token, scopes, asked);
+            let response = transport.send(self.side, request).await?;
+            // What services answer that know GET only, as containerd has found: 404 of most, 400 of
+            // ACR, 401 of Artifactory, and 405 by the specification of HTTP.
+            if !matches!(response.status().as_u16(), 400 | 401 | 404 | 405) {
+                return Ok((Method::POST, response));
+            }
+            self.lacks_post.store(true, Ordering::Relaxed);
+        }
+        let mut request = Request::new(Method::GET, self.url(scopes, asked));
+        if let Some(Secret::Password(basic) | Secret::Identity { basic, .. }) = &self.secret {
+            request.headers_mut().insert(AUTHORIZATION, basic.clone());
+        }
+        let response = transport.send(self.side, request).await?;
+        Ok((Method::GET, response))
+    }
+
+    /// The exchange of a refresh token (distribution, "Getting a token, OAuth 2").
+    fn exchange(&self, token: &SecretString, scopes: &Scopes, asked: Option<&str>) -> Request {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token");
+        if let Some(service) = &self.service {
+            form.append_pair("service", service);
+        }
+        form.append_pair("client_id", CLIENT_ID);
+        let scopes: Vec<_> = in_order(scopes, asked).collect();
+        form.append_pair("scope", &scopes.join(" "));
+        form.append_pair("refresh_token", token.expose_secret());
+        let mut url = self.realm.clone();
+        url.set_fragment(None);
+        let mut request = Request::new(Method::POST, url);
+        request.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        *request.body_mut() = Some(form.finish().into());
+        request
     }
 
     fn url(&self, scopes: &Scopes, asked: Option<&str>) -> Url {
@@ -116,15 +181,19 @@ impl TokenService {
             if let Some(service) = &self.service {
                 query.append_pair("service", service);
             }
-            for scope in asked
-                .into_iter()
-                .chain(scopes.iter().filter(|scope| Some(*scope) != asked))
-            {
+            for scope in in_order(scopes, asked) {
                 query.append_pair("scope", scope);
             }
         }
         url
     }
+}
+
+/// The scopes of a token, with the one that the registry insists on in front.
+fn in_order<'a>(scopes: &'a Scopes, asked: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+    asked
+        .into_iter()
+        .chain(scopes.iter().filter(move |scope| Some(*scope) != asked))
 }
 
 fn parse(body: &[u8], received_at: Instant) -> Result<Token, Problem> {
@@ -137,7 +206,7 @@ fn parse(body: &[u8], received_at: Instant) -> Result<Token, Problem> {
         .filter(|token| !token.is_empty())
         .or(answer.access_token)
         .filter(|token| !token.is_empty())
-        .and_then(|token| secret_header(format!("Bearer {token}")))
+        .and_then(|token| bearer(&token))
         .ok_or(malformed)?;
     let lifetime =
         answer
@@ -148,7 +217,8 @@ fn parse(body: &[u8], received_at: Instant) -> Result<Token, Problem> {
             });
     Ok(Token {
         header,
-        renew_at: received_at + lifetime.saturating_sub(MARGIN.min(lifetime / 4)),
+        received_at,
+        lifetime,
     })
 }
 
@@ -162,18 +232,20 @@ pub(super) struct TokenCache {
 type Slot = Arc<tokio::sync::Mutex<Option<Arc<Token>>>>;
 
 impl TokenCache {
-    /// The token for `scopes`, fetched when there is none that lives long enough.
+    /// The token for `scopes`, fetched when there is none that is good for a request that lasts this
+    /// long.
     pub(super) async fn get(
         &self,
         transport: &Transport,
         service: &TokenService,
         scopes: &Scopes,
         asked: Option<&str>,
+        lasting: Duration,
     ) -> Result<Arc<Token>, Problem> {
         let slot = self.slot(scopes);
         let mut slot = slot.lock().await;
         if let Some(token) = slot.as_ref()
-            && Instant::now() < token.renew_at
+            && token.is_good(Instant::now(), lasting)
         {
             return Ok(token.clone());
         }
@@ -233,7 +305,27 @@ mod tests {
         let now = Instant::now();
         let body = format!(r#"{{"token":"x"{member}}}"#);
         let token = parse(body.as_bytes(), now).unwrap();
-        assert_eq!((token.renew_at - now).as_secs(), seconds);
+        let good = |after| token.is_good(now + Duration::from_secs(after), Duration::ZERO);
+        assert!(good(seconds - 1) && !good(seconds + 1));
+    }
+
+    /// A token of five minutes, of which 30 seconds are kept in reserve.
+    #[rstest]
+    #[case::short_request(5, 264, true)]
+    #[case::ends_after_the_token(5, 266, false)]
+    #[case::long_request(100, 169, true)]
+    #[case::long_request_later(100, 171, false)]
+    #[case::outlasts_any_token(3_600, 74, true)]
+    #[case::outlasts_any_token_later(3_600, 76, false)]
+    fn case_78_a_token_outlives_the_request(
+        #[case] lasting: u64,
+        #[case] age: u64,
+        #[case] is_good: bool,
+    ) {
+        let now = Instant::now();
+        let token = parse(br#"{"token":"x","expires_in":300}"#, now).unwrap();
+        let then = now + Duration::from_secs(age);
+        assert_eq!(token.is_good(then, Duration::from_secs(lasting)), is_good);
     }
 
     #[rstest]

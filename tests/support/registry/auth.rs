@@ -21,11 +21,25 @@ pub(super) enum Guard {
     Token(String),
 }
 
+/// The lifetime that tokens say they have, in seconds.
+const LIFETIME: f64 = 300.0;
+
 /// Tokens and what they allow: (repository, actions).
-#[derive(Default)]
 pub(super) struct Tokens {
+    /// What each token says of its lifetime, in seconds. It is accepted until it is expired.
+    pub(super) lifetime: f64,
     issued: HashMap<String, Vec<(String, String)>>,
     count: u64,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            lifetime: LIFETIME,
+            issued: HashMap::new(),
+            count: 0,
+        }
+    }
 }
 
 /// The value of an `Authorization: Basic` header.
@@ -107,7 +121,10 @@ impl Tokens {
             Some((repository.to_owned(), actions.to_owned()))
         });
         self.issued.insert(token.clone(), scopes.collect());
-        json(200, &serde_json::json!({"token": token, "expires_in": 300}))
+        json(
+            200,
+            &serde_json::json!({"token": token, "expires_in": self.lifetime}),
+        )
     }
 
     /// Whether a request may pull from another repository, as a mount does.

@@ -109,9 +109,11 @@ pub(super) fn manifest(
             let Some((digest, manifest)) = repository.resolve(route.item) else {
                 return error(404, "MANIFEST_UNKNOWN");
             };
+            let entity_tag = format!("\"{digest}\"");
             let headers = [
                 ("content-type", manifest.media_type.as_str()),
                 ("docker-content-digest", digest.as_str()),
+                ("etag", &entity_tag),
             ];
             if request.method == Method::GET {
                 return answer(200, &headers, manifest.bytes);
@@ -145,6 +147,15 @@ pub(super) fn manifest(
     }
 }
 
+/// Whether the conditions of a request hold for what is there (RFC 9110 §13.1).
+fn is_met(request: &Recorded, present: Option<&Digest>) -> bool {
+    let present = present.map(|digest| format!("\"{digest}\""));
+    let holds = |condition: &str| condition == "*" || Some(condition) == present.as_deref();
+    let names = |condition: &str| present.is_some() && holds(condition);
+    request.header("if-match").is_none_or(names)
+        && !request.header("if-none-match").is_some_and(names)
+}
+
 fn put_manifest(
     storage: &mut Storage,
     route: &Route<'_>,
@@ -175,6 +186,10 @@ fn put_manifest(
         Err(_) => (Digest::sha256(&body), Some(route.item.to_owned())),
     };
     let repository = storage.repository(route.repository);
+    let present = repository.resolve(route.item).map(|(digest, _)| digest);
+    if !is_met(request, present.as_ref()) {
+        return error(412, "PRECONDITION_FAILED");
+    }
     let missing = repository.missing(&document);
     if !missing.is_empty() && !permissive {
         return error_about(400, "MANIFEST_BLOB_UNKNOWN", &json!({"digest": missing}));

@@ -22,12 +22,14 @@ pub(crate) enum Action {
     CutResponse(usize),
     /// End the connection after this many bytes of the request's body have arrived; nothing is done.
     CutRequest(usize),
-    /// What a request that is cut off has brought stays in the upload session.
+    /// What a request that is cut off or refused has brought stays in the upload session.
     KeepArrived,
     /// Do what was asked, then end the connection without an answer.
     LoseAnswer,
     /// Change one bit of this byte of the response's body.
     FlipBit(usize),
+    /// Answer with this status in the place of the registry's own; all else stays.
+    SetStatus(u16),
     /// Put a header into the answer, in the place of those of the same name.
     SetHeader(&'static str, String),
     /// Leave a header out of the answer.

@@ -41,6 +41,7 @@ mod auth;
 mod content;
 mod dialect;
 mod fault;
+mod held_up;
 mod listener;
 mod log;
 mod route;
@@ -57,9 +58,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use transship::oci::Digest;
 
 use self::auth::{Guard, Tokens};
@@ -71,7 +69,6 @@ pub(crate) use self::route::Endpoint;
 pub(crate) use self::schedule::random_faults;
 use self::storage::Storage;
 pub(crate) use self::storage::StoredManifest;
-use super::install_tls_provider;
 use super::tls::Authority;
 
 /// A running registry; dropping it ends it.
@@ -137,16 +134,8 @@ impl Builder {
 
     /// Serve TLS, with HTTP/2 and HTTP/1.1, with a certificate for 127.0.0.1 of this authority.
     pub(crate) fn tls(mut self, authority: &Authority) -> Self {
-        install_tls_provider();
         let issued = authority.issue("127.0.0.1");
-        let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        self.tls = Some(TlsAcceptor::from(Arc::new(config)));
+        self.tls = Some(issued.acceptor(&["h2", "http/1.1"]));
         self
     }
 
@@ -203,6 +192,11 @@ impl Registry {
     /// No token that was issued so far is accepted any more.
     pub(crate) fn expire_tokens(&self) {
         self.state().tokens.expire();
+    }
+
+    /// From now on tokens say that they live this many seconds.
+    pub(crate) fn issue_tokens_for(&self, seconds: f64) {
+        self.state().tokens.lifetime = seconds;
     }
 
     /// Puts a blob into a repository.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, Response};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 
@@ -162,8 +162,12 @@ impl Shared {
         let state = &mut *state;
         let mut request = request.clone();
         state.storage.show_hidden();
+        let keeps = |action: &Action| matches!(action, Action::KeepArrived);
         for action in actions {
             if let Some(answer) = instead(action, &request, &body) {
+                if actions.iter().any(keeps) {
+                    uploads::keep(&mut state.storage, &route, &body);
+                }
                 return answer;
             }
             match action {
@@ -264,6 +268,7 @@ async fn finish(
     let mut cut = None;
     for action in actions {
         match action {
+            Action::SetStatus(status) => head.status = StatusCode::from_u16(*status).unwrap(),
             Action::SetHeader(name, value) => {
                 let name = HeaderName::from_static(name);
                 head.headers.insert(name, value.parse().unwrap());
