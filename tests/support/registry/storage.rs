@@ -228,7 +228,7 @@ impl Repository {
     }
 
     /// Fails with the first digest that is missing below a manifest.
-    fn complete(&self, digest: &str, seen: &mut BTreeSet<String>) -> Result<(), String> {
+    pub(super) fn complete(&self, digest: &str, seen: &mut BTreeSet<String>) -> Result<(), String> {
         if !seen.insert(digest.to_owned()) {
             return Ok(());
         }
