@@ -3,6 +3,7 @@
 mod credentials;
 mod help;
 mod images;
+mod limits;
 
 use std::process::Output;
 
