@@ -100,8 +100,8 @@ mod tests {
     async fn a_name_of_this_host_is_left_out_unless_the_registry_is_here() {
         let resolve = async |neighbourhood: &Arc<Neighbourhood>| {
             let resolver = GuardedResolver(Arc::clone(neighbourhood));
-            let resolved = resolver.resolve("localhost".parse().unwrap()).await;
-            resolved
+            let found = resolver.resolve("localhost".parse().unwrap()).await;
+            found
                 .map(Iterator::count)
                 .map_err(|error| error.to_string())
         };
