@@ -15,12 +15,12 @@ use super::closure::Closure;
 use super::conversion::Conversions;
 use super::place::{DestinationState, Places};
 use super::progress::{Counters, Event, Observer};
-use super::write::{Writer, find};
+use super::write::Writer;
 use super::{Copied, Failure, ImageCopy, ManifestName, Options, Side, Target};
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
-use crate::transport::{Error, Source};
+use crate::transport::Source;
 
 /// What became of one image, by target in their order.
 pub type ImageOutcome = Vec<Result<Copied, Failure>>;
@@ -310,12 +310,6 @@ impl Goal<'_> {
             (None, ManifestName::Digest(digest)) => Some(ManifestReference::Digest(digest)),
             (None, ManifestName::Tag(_)) => None,
         }
-    }
-
-    /// Whether the image is where it should be now.
-    pub(super) async fn holds(&self, digest: &Digest) -> Result<bool, Error> {
-        let found = find(&self.destination, self.target.tag.as_ref(), digest).await?;
-        Ok(found.as_ref() == Some(digest))
     }
 }
 

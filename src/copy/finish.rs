@@ -7,12 +7,15 @@ use futures::StreamExt as _;
 
 use super::blob::Trust;
 use super::engine::{Engine, Goal, ImageOutcome};
+use super::place::DestinationState;
+use super::write::find;
 use super::{Copied, Failure, ImageCopy, ManifestName, Side};
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
 use crate::transport::Existing;
 
-/// Tags of one place from which on listing them costs less than asking for each.
+/// New tags of one place from which on listing them costs less than asking for each. A list shows
+/// that a new tag is there; of one that was there before it does not tell what it points at.
 const LISTED_FROM: usize = 3;
 /// Images that are read back at once.
 const PARALLEL_CHECKS: usize = 16;
@@ -28,7 +31,7 @@ impl Engine<'_> {
             let name = destination.place.name();
             if let Err(error) = destination.place.finish().await {
                 failed.insert(name, Failure::of_place(Side::Destination, &error));
-            } else if written_to(copies, outcomes, &name) >= LISTED_FROM
+            } else if new_tags(destination, copies, outcomes).await >= LISTED_FROM
                 && let Ok(existing) = destination.place.existing().await
             {
                 listed.insert(name, existing);
@@ -62,6 +65,7 @@ impl Engine<'_> {
             }
             if let (Some(Existing::Tags(tags)), Some(tag)) = (listed.get(&name), &goal.target.tag)
                 && tags.contains(tag)
+                && goal.destination.is_new(tag).await
             {
                 continue;
             }
@@ -94,23 +98,28 @@ impl Engine<'_> {
         if self.is_visible(goal, digest).await? {
             return Ok(());
         }
-        Err(Failure {
-            reason: Reason::DestinationMismatch,
-            message: format!(
-                "{} accepted {digest} and does not have it: something else writes there, or the registry loses content",
-                goal.target
-            ),
-        })
+        Err(not_kept(&goal.target.to_string(), digest))
     }
 
     async fn is_visible(&self, goal: &Goal<'_>, digest: &Digest) -> Result<bool, Failure> {
+        self.shows(&goal.destination, goal.target.tag.as_ref(), digest)
+            .await
+    }
+
+    /// Whether a place shows the manifest under `tag`, or by its digest without one. A registry that
+    /// is not consistent at once is given some time.
+    pub(super) async fn shows(
+        &self,
+        destination: &DestinationState,
+        tag: Option<&Tag>,
+        digest: &Digest,
+    ) -> Result<bool, Failure> {
         let mut wait = self.options.first_wait;
         for check in 1..=CHECKS {
-            let holds = goal
-                .holds(digest)
+            let found = find(destination, tag, digest)
                 .await
                 .map_err(|error| Failure::of_place(Side::Destination, &error))?;
-            if holds {
+            if found.as_ref() == Some(digest) {
                 return Ok(true);
             }
             if check < CHECKS {
@@ -122,16 +131,33 @@ impl Engine<'_> {
     }
 }
 
-/// How many tags of the place `name` were written.
-fn written_to(copies: &[ImageCopy], outcomes: &[ImageOutcome], name: &str) -> usize {
-    copies
+/// A place was given `digest` twice and shows something else.
+pub(super) fn not_kept(place: &str, digest: &Digest) -> Failure {
+    Failure {
+        reason: Reason::DestinationMismatch,
+        message: format!(
+            "{place} accepted {digest} and does not have it: something else writes there, or the registry loses content"
+        ),
+    }
+}
+
+/// How many tags were written to a place that were not there before.
+async fn new_tags(
+    destination: &DestinationState,
+    copies: &[ImageCopy],
+    outcomes: &[ImageOutcome],
+) -> usize {
+    let name = destination.place.name();
+    let written = copies
         .iter()
         .zip(outcomes)
         .flat_map(|(copy, outcome)| copy.targets.iter().zip(outcome))
-        .filter(|(target, result)| {
-            matches!(result, Ok(done) if !done.unchanged)
-                && target.tag.is_some()
-                && target.place.name() == name
-        })
-        .count()
+        .filter(|(_, result)| matches!(result, Ok(done) if !done.unchanged))
+        .filter(|(target, _)| target.place.name() == name)
+        .filter_map(|(target, _)| target.tag.as_ref());
+    let mut new = 0;
+    for tag in written {
+        new += usize::from(destination.is_new(tag).await);
+    }
+    new
 }

@@ -55,6 +55,15 @@ impl DestinationState {
         }
     }
 
+    /// Whether it is certain that `tag` was not there when the run began.
+    pub(super) async fn is_new(&self, tag: &Tag) -> bool {
+        match self.existing().await {
+            Existing::Nothing => true,
+            Existing::Tags(tags) => !tags.contains(tag),
+            Existing::Unknown => false,
+        }
+    }
+
     /// The digest that the place has for `reference`.
     pub(super) async fn find_manifest(
         &self,

@@ -10,10 +10,13 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::blob::Trust;
 use super::closure::Closure;
 use super::engine::{Engine, Goal, ImageOutcome};
+use super::finish::not_kept;
+use super::write::find;
 use super::{Failure, ImageCopy, Selection, Side};
 use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
+use crate::transport::Existing;
 
 /// Most referrers of one image, those of referrers included.
 const MAX_REFERRERS: usize = 1000;
@@ -131,15 +134,41 @@ impl Engine<'_> {
         let closure = Closure::read(&copy.source, manifest, &Selection::All).await?;
         for (goal, result) in goals.iter().zip(outcome) {
             if result.is_ok()
-                && let Err(failure) = self
-                    .writer(&copy.source, &goal.destination)
-                    .write(&closure, tag, Trust::Known)
-                    .await
+                && let Err(failure) = self.bring_referrer(copy, &closure, tag, goal).await
             {
                 *result = Err(failure);
             }
         }
         Ok(())
+    }
+
+    /// Writes a referrer where it is not in place, and reads it back: nothing else points at it that
+    /// would tell if the registry had lost it.
+    async fn bring_referrer(
+        &self,
+        copy: &ImageCopy,
+        closure: &Closure,
+        tag: Option<&Tag>,
+        goal: &Goal<'_>,
+    ) -> Result<(), Failure> {
+        let (destination, digest) = (&goal.destination, closure.root_digest());
+        if *destination.existing().await != Existing::Nothing && destination.may_have(tag).await {
+            let found = find(destination, tag, digest)
+                .await
+                .map_err(|error| Failure::of_place(Side::Destination, &error))?;
+            if found.as_ref() == Some(digest) {
+                return Ok(());
+            }
+        }
+        for trust in [Trust::Known, Trust::Nothing] {
+            self.writer(&copy.source, destination)
+                .write(closure, tag, trust)
+                .await?;
+            if self.shows(destination, tag, digest).await? {
+                return Ok(());
+            }
+        }
+        Err(not_kept(&destination.place.name(), digest))
     }
 }
 

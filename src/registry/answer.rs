@@ -3,7 +3,7 @@
 //! It decides what an answer means, and knows nothing of how it was obtained.
 
 use jiff::Timestamp;
-use reqwest::header::{AsHeaderName, HeaderMap};
+use reqwest::header::{AsHeaderName, CONTENT_ENCODING, HeaderMap};
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 
@@ -104,6 +104,17 @@ fn known_code(body: &[u8]) -> Option<&'static str> {
             .into_iter()
             .find(|known| entry.code.eq_ignore_ascii_case(known))
     })
+}
+
+/// Refuses an answer whose body is not the content itself: nothing of that kind was asked for, and
+/// what it is made of would be taken for something else.
+pub(super) fn expect_uncompressed(response: &Response) -> Result<(), Problem> {
+    match text(response.headers(), CONTENT_ENCODING) {
+        None | Some("identity") => Ok(()),
+        Some(_) => Err(Problem::Malformed(
+            "the content is compressed for transport although that was not asked for",
+        )),
+    }
 }
 
 /// The digest that the answer claims, when it claims one that we can compute.

@@ -4,10 +4,10 @@
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt as _, stream};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
-use super::answer::text;
+use super::answer::{expect_uncompressed, text};
 use super::auth::Scopes;
 use super::error::{Operation, Problem, Subject};
 use super::exchange::Request;
@@ -226,11 +226,7 @@ impl Download {
             }
             Err(problem) => return Err(problem),
         };
-        if text(response.headers(), CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(Problem::Malformed(
-                "the content is compressed for transport although that was not asked for",
-            ));
-        }
+        expect_uncompressed(&response)?;
         let skip = if response.status() == StatusCode::PARTIAL_CONTENT {
             if !partial {
                 return Err(Problem::Malformed(

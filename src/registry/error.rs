@@ -11,6 +11,7 @@ use reqwest::StatusCode;
 
 use super::failure::{TlsFailure, TransportFailure};
 use super::origin::Refusal;
+use super::reach::ForbiddenAddress;
 use crate::oci::{Digest, RegistryHost, Repository};
 
 /// A failed operation on a registry.
@@ -166,6 +167,8 @@ pub(super) enum Problem {
     TagImmutable,
     #[error("{pointer} that the registry gave was not followed: {refusal}")]
     Refused { pointer: Pointer, refusal: Refusal },
+    #[error("no connection was made: {0}")]
+    ForbiddenAddress(ForbiddenAddress),
     #[error("the registry sent {what} larger than {limit} bytes")]
     TooLarge { what: &'static str, limit: usize },
     #[error("the registry broke the protocol: {0}")]
@@ -245,6 +248,7 @@ impl Problem {
             | Self::TagImmutable
             | Self::Rejected { .. }
             | Self::Refused { .. }
+            | Self::ForbiddenAddress(_)
             | Self::TooLarge { .. }
             | Self::Malformed(_) => false,
         }
@@ -265,6 +269,7 @@ impl Problem {
             },
             Self::Rejected { .. }
             | Self::Refused { .. }
+            | Self::ForbiddenAddress(_)
             | Self::TooLarge { .. }
             | Self::Malformed(_)
             | Self::Digest { .. }

@@ -12,7 +12,7 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::Client;
-use super::answer::{expect_success, text};
+use super::answer::{expect_success, expect_uncompressed, text};
 use super::auth::{Authorization, MAX_ROUNDS, Scopes};
 use super::error::{Pointer, Problem};
 use super::http::Side;
@@ -94,6 +94,7 @@ impl Client {
         loop {
             let fetched = async {
                 let response = self.attempt(request).await?;
+                expect_uncompressed(&response)?;
                 Ok(Fetched {
                     url: response.url().clone(),
                     headers: response.headers().clone(),

@@ -9,7 +9,12 @@ use std::io;
 use rustls::CertificateError;
 
 use super::error::Problem;
+use super::reach::ForbiddenAddress;
 use super::resolve::UnresolvedName;
+
+/// Too many open files, in this process or on this machine. The standard library has no kind for it.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
 
 /// Why no answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +31,8 @@ pub(super) enum TransportFailure {
     NotTls,
     #[error("the TLS handshake failed; the registry may want a client certificate")]
     Handshake,
+    #[error("this process may open no more files or connections; raise its limit (ulimit -n)")]
+    Descriptors,
     #[error("the connection failed")]
     Other,
 }
@@ -92,6 +99,9 @@ fn classify_cause(error: &(dyn StdError + 'static)) -> Option<Problem> {
     if error.is::<UnresolvedName>() {
         return Some(Problem::Transport(TransportFailure::Name));
     }
+    if let Some(forbidden) = error.downcast_ref::<ForbiddenAddress>() {
+        return Some(Problem::ForbiddenAddress(*forbidden));
+    }
     let error = error.downcast_ref::<io::Error>()?;
     if error
         .get_ref()
@@ -100,6 +110,7 @@ fn classify_cause(error: &(dyn StdError + 'static)) -> Option<Problem> {
         return None;
     }
     let failure = match error.kind() {
+        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => TransportFailure::Descriptors,
         io::ErrorKind::ConnectionRefused => TransportFailure::Refused,
         io::ErrorKind::TimedOut => TransportFailure::Timeout,
         io::ErrorKind::ConnectionReset

@@ -2,7 +2,8 @@
 //!
 //! It sends one request and knows neither authorization nor redirects nor retries.
 
-use std::sync::OnceLock;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
@@ -10,14 +11,15 @@ use reqwest::{Certificate, ClientBuilder, Identity, Request, Response, StatusCod
 use rustls::crypto::CryptoProvider;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout};
-use url::Url;
+use url::{Host, Url};
 
 use super::access::{Access, ClientIdentity};
 use super::error::Problem;
 use super::failure::{TransportFailure, classify};
 use super::pace::Pace;
 use super::patience::Patience;
-use super::resolve::SystemResolver;
+use super::reach::{ForbiddenAddress, Neighbourhood};
+use super::resolve::GuardedResolver;
 
 const USER_AGENT: &str = concat!("transship/", env!("CARGO_PKG_VERSION"));
 
@@ -53,10 +55,12 @@ pub(super) struct Transport {
     patience: Patience,
     authorities: Vec<Certificate>,
     identity: Option<Identity>,
+    neighbourhood: Arc<Neighbourhood>,
 }
 
 impl Transport {
-    pub(super) fn new(access: &Access, patience: &Patience) -> Result<Self, Problem> {
+    /// The clients for the registry at `host`, which is written as in URLs.
+    pub(super) fn new(host: &str, access: &Access, patience: &Patience) -> Result<Self, Problem> {
         // Without a provider, building a client panics.
         if CryptoProvider::get_default().is_none() {
             return Err(Problem::Configuration(
@@ -68,7 +72,8 @@ impl Transport {
         let authorities = authorities.transpose()?.unwrap_or_default();
         let identity = certificates.identity.as_ref().map(parse_identity);
         let identity = identity.transpose()?;
-        let builder = builder(patience, &authorities);
+        let neighbourhood = Arc::new(Neighbourhood::new(host));
+        let builder = builder(patience, &authorities, &neighbourhood);
         Ok(Self {
             registry: build(of_registry(builder, access.insecure, identity.as_ref()))?,
             bulk: OnceLock::new(),
@@ -77,11 +82,13 @@ impl Transport {
             patience: patience.clone(),
             authorities,
             identity,
+            neighbourhood,
         })
     }
 
     fn client(&self, side: Side, url: &Url) -> Result<&reqwest::Client, Problem> {
-        let elsewhere = || builder(&self.patience, &self.authorities).http1_only();
+        let elsewhere =
+            || builder(&self.patience, &self.authorities, &self.neighbourhood).http1_only();
         match side {
             Side::Registry => Ok(&self.registry),
             // Without TLS it is HTTP/1.1 anyway, and connections that are open can be used.
@@ -110,10 +117,24 @@ impl Transport {
         side: Side,
         request: Request,
     ) -> Result<Response, Problem> {
+        self.check_address(request.url())
+            .map_err(Problem::ForbiddenAddress)?;
         self.client(side, request.url())?
             .execute(request)
             .await
             .map_err(|error| classify(&error))
+    }
+
+    /// Judges the address in a URL; names are judged when they are resolved.
+    fn check_address(&self, url: &Url) -> Result<(), ForbiddenAddress> {
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        self.neighbourhood
+            .admit(&address.to_string(), [address])
+            .map(drop)
     }
 
     /// The status with which anything answers HTTP at `base`.
@@ -173,7 +194,11 @@ impl Transport {
     }
 }
 
-fn builder(patience: &Patience, authorities: &[Certificate]) -> ClientBuilder {
+fn builder(
+    patience: &Patience,
+    authorities: &[Certificate],
+    neighbourhood: &Arc<Neighbourhood>,
+) -> ClientBuilder {
     let mut headers = HeaderMap::new();
     // A compressed body would not have the digest of the content.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -186,7 +211,7 @@ fn builder(patience: &Patience, authorities: &[Certificate]) -> ClientBuilder {
         .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .dns_resolver(SystemResolver)
+        .dns_resolver(GuardedResolver(Arc::clone(neighbourhood)))
         .tls_certs_merge(authorities.iter().cloned())
 }
 

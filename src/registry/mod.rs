@@ -32,6 +32,7 @@ mod patience;
 mod properties;
 mod quirks;
 mod range;
+mod reach;
 mod referrers;
 mod resolve;
 mod saved_uploads;
@@ -124,6 +125,7 @@ impl Client {
         patience: Patience,
     ) -> Result<Self, Problem> {
         let base = origin_of(registry, "https")?;
+        let host = base.host_str().unwrap_or_default().to_owned();
         Ok(Self {
             inner: Arc::new(Inner {
                 registry: registry.clone(),
@@ -132,7 +134,7 @@ impl Client {
                 } else {
                     OnceCell::new_with(Some(base))
                 },
-                transport: Transport::new(access, &patience)?,
+                transport: Transport::new(&host, access, &patience)?,
                 authenticator: Authenticator::new(access.credentials.as_ref())?,
                 patience,
                 limit: Limit::new(),

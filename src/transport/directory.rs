@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use super::archive::blocking;
 use super::file::{
@@ -227,6 +228,9 @@ pub struct DirectoryDestination {
     is_new: bool,
     /// What was written, in its order.
     written: Mutex<Vec<Manifest>>,
+    /// Set when the directory is marked as one of this kind, which comes first, so that the next run
+    /// goes on with what was broken off.
+    marked: OnceCell<()>,
 }
 
 impl DirectoryDestination {
@@ -245,7 +249,14 @@ impl DirectoryDestination {
             files,
             is_new,
             written: Mutex::default(),
+            marked: OnceCell::new(),
         })
+    }
+
+    async fn mark(&self) -> Result<(), Error> {
+        let content = Bytes::from_static(VERSION_CONTENT.as_bytes());
+        let mark = || self.files.write(VERSION.to_owned(), content);
+        self.marked.get_or_try_init(mark).await.copied()
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Manifest>, Error> {
@@ -348,6 +359,7 @@ impl Destination for DirectoryDestination {
         _mount_from: Option<&'a Repository>,
     ) -> BoxFuture<'a, Result<Placed, BlobError>> {
         async move {
+            self.mark().await.map_err(BlobError::Destination)?;
             let path = self
                 .files
                 .path
@@ -364,6 +376,7 @@ impl Destination for DirectoryDestination {
         _tag: Option<&'a Tag>,
     ) -> Outcome<'a, ()> {
         async move {
+            self.mark().await?;
             let name = manifest_name(manifest.digest());
             self.files.write(name, manifest.bytes().clone()).await?;
             self.written
@@ -380,12 +393,6 @@ impl Destination for DirectoryDestination {
             let Some(root) = self.root()? else {
                 return Ok(());
             };
-            self.files
-                .write(
-                    VERSION.to_owned(),
-                    Bytes::from_static(VERSION_CONTENT.as_bytes()),
-                )
-                .await?;
             self.files
                 .write(MANIFEST.to_owned(), root.bytes().clone())
                 .await

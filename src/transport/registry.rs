@@ -156,11 +156,10 @@ impl Source for RegistryRepository {
     fn tags(&self, limit: usize) -> Outcome<'_, Option<BTreeSet<Tag>>> {
         async move {
             let listed = self.client.list_tags(&self.repository, limit).await?;
-            Ok(match listed {
-                None => Some(BTreeSet::new()),
-                Some(list) if list.truncated => None,
-                Some(list) => Some(list.tags.into_iter().collect()),
-            })
+            // A registry that does not list its tags may have some all the same.
+            Ok(listed
+                .filter(|list| !list.truncated)
+                .map(|list| list.tags.into_iter().collect()))
         }
         .boxed()
     }

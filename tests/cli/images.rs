@@ -128,7 +128,8 @@ async fn one_failure_does_not_stop_the_rest() {
     assert!(run(&["digest", &copied]).status.success());
 }
 
-fn mirror_file(directory: &TempDir, images: &[&str], prefix: &str) -> String {
+/// A file with an `ImageMirror` of these images; its name.
+pub(super) fn mirror_file(directory: &TempDir, images: &[&str], prefix: &str) -> String {
     let sources: Vec<_> = images.iter().map(|image| json!({"image": image})).collect();
     let mirror = json!({
         "apiVersion": "transship.dev/v1alpha1",

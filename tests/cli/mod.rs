@@ -4,6 +4,7 @@ mod credentials;
 mod help;
 mod images;
 mod interruption;
+mod limits;
 
 use std::process::Output;
 

@@ -1,6 +1,7 @@
 //! The copy engine against real registries, and against one that counts and misbehaves.
 
 mod cases;
+mod commits;
 mod conversion;
 mod dialects;
 mod fault_storm;

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use transship::oci::Digest;
 
 use super::http;
-use crate::support::registry::{Action, Endpoint, Registry, Rule, random_faults};
+use crate::support::registry::{Action, Endpoint, Random, Registry, Role, Rule, random_faults};
 
 const LAYER: &[u8] = b"0123456789";
 
@@ -279,7 +279,7 @@ async fn content_is_at_another_origin() {
 /// The statuses of the same requests under the faults of a seed; 0 for a broken connection.
 async fn statuses_under(http: &reqwest::Client, seed: u64) -> Vec<u16> {
     let (registry, url) = with_a_blob().await;
-    for rule in random_faults(seed) {
+    for rule in random_faults(&mut Random::new(seed), Role::Source) {
         registry.add(rule);
     }
     let mut statuses = Vec::new();

@@ -9,7 +9,7 @@ use transship::oci::{Manifest, MediaType};
 use transship::registry::{Client, ErrorKind, ManifestReference};
 
 use crate::support::scripted_server::{ScriptedServer, respond};
-use crate::support::{blob, client, plain_with, pull_blob, repository};
+use crate::support::{blob, client, plain, plain_with, pull_blob, repository};
 
 const USER: &str = "canary-user";
 const PASSWORD: &str = "canary-password";
@@ -239,4 +239,69 @@ async fn tokens_are_not_taken_from_where_a_token_service_redirects_to() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert!(sink.asked().is_empty());
+}
+
+/// However a host is written and whoever answers there: no registry leads to such an address. Linux
+/// connects 0.0.0.0 to this host, so that a connection would be seen.
+#[tokio::test]
+async fn nothing_leads_to_addresses_that_no_registry_has() {
+    let sink = ScriptedServer::sink().await;
+    let port = sink.host().rsplit_once(':').unwrap().1.to_owned();
+    for host in [
+        "0.0.0.0",
+        "0",
+        "0x0.0.0.0",
+        "0.0.0.00",
+        "[::]",
+        "[::ffff:0.0.0.0]",
+        "169.254.169.254",
+        "0xa9fea9fe",
+        "2852039166",
+        "169.254.43518",
+        "0251.0376.0251.0376",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::169.254.169.254]",
+        "[2002:a9fe:a9fe::]",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "224.0.0.1",
+        "255.255.255.255",
+    ] {
+        let target = format!("http://{host}:{port}/v2/");
+        let redirecting = with_token(target.clone(), 307).await;
+        let bearer = format!("Bearer realm=\"{target}\"");
+        let challenging =
+            ScriptedServer::start(move |_| respond(401, &[("www-authenticate", &bearer)], ""))
+                .await;
+        // Without credentials any host may issue a token.
+        let anonymous = client(challenging.host(), &plain());
+        for client in [secretive(&redirecting), anonymous] {
+            let error = client
+                .blob_exists(&repository("app"), &blob(b"x").digest)
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{host}: {error}");
+            assert!(
+                error.to_string().contains("no connection was made"),
+                "{host}: {error}"
+            );
+            assert!(!error.is_transient(), "{host}");
+        }
+    }
+    assert!(sink.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_registry_is_not_at_such_an_address_itself() {
+    for host in ["169.254.169.254", "0.0.0.0:5000", "[fe80::1]:5000"] {
+        let error = client(host, &plain())
+            .blob_exists(&repository("app"), &blob(b"x").digest)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("check the name"), "{error}");
+    }
 }

@@ -8,10 +8,11 @@ use std::process::{Child, Stdio};
 use assert_cmd::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use transship::registry::CHUNK_BYTES;
-use transship::worker::{EXIT_COPIES_FAILED, PLAN_FILE};
+use transship::worker::{EXIT_COPIES_FAILED, EXIT_INTERRUPTED, PLAN_FILE};
 
 use crate::support::docker_registry::{DockerRegistry, Settings};
 use crate::support::registry::{Endpoint, Registry};
@@ -199,8 +200,22 @@ async fn what_cannot_start_says_why() {
     );
 }
 
+/// Sends a signal to a process.
+fn send(signal: &str, process: &Child) {
+    let status = std::process::Command::new("kill")
+        .args([format!("-{signal}"), process.id().to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[rstest]
+#[case::killed("KILL", None)]
+#[case::told_to_stop("TERM", Some(i32::from(EXIT_INTERRUPTED)))]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_killed_in_a_large_layer_goes_on_when_it_is_started_again() {
+async fn a_worker_that_ends_in_a_large_layer_goes_on_when_it_is_started_again(
+    #[case] signal: &str,
+    #[case] exit_code: Option<i32>,
+) {
     const LAYER_BYTES: u64 = 4 * CHUNK_BYTES;
     let (source, destination) = (Registry::start().await, Registry::start().await);
     let layer: Vec<u8> = (0..=250)
@@ -226,8 +241,8 @@ async fn a_worker_that_is_killed_in_a_large_layer_goes_on_when_it_is_started_aga
     });
     let mut worker = pod.start();
     third.wait_for(1).await;
-    worker.kill().unwrap();
-    worker.wait().unwrap();
+    send(signal, &worker);
+    assert_eq!(worker.wait().unwrap().code(), exit_code);
     destination.clear_rules();
     assert_eq!(destination.manifest("app", "v1"), None);
 

@@ -1,7 +1,8 @@
 //! A layout in a directory, as a place to write to.
 //!
-//! Each file appears under its name when it is complete. The table of contents changes at the end,
-//! and keeps what others wrote meanwhile.
+//! Each file appears under its name when it is complete. The file that marks a layout comes first, so
+//! that the next run goes on with one whose writing was broken off. The table of contents changes at
+//! the end, and keeps what others wrote meanwhile.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use super::files::{Files, unwritable};
 use super::table::{INDEX, MARKER, MARKER_CONTENT, Pending, Table, blob_path};
@@ -28,6 +30,8 @@ pub struct LayoutDestination {
     /// What was there when it was opened; [`None`] when there was no layout.
     before: Option<Table>,
     pending: Mutex<Pending>,
+    /// Set when the directory is marked as a layout.
+    marked: OnceCell<()>,
 }
 
 impl LayoutDestination {
@@ -44,13 +48,14 @@ impl LayoutDestination {
         let before = if is_new {
             None
         } else {
-            Some(files.table().await?)
+            Some(files.written_table().await?.unwrap_or_default())
         };
         Ok(Self {
             files,
             path: path.to_owned(),
             before,
             pending: Mutex::default(),
+            marked: OnceCell::new(),
         })
     }
 
@@ -63,6 +68,12 @@ impl LayoutDestination {
         self.pending().find(tag).cloned().or_else(before)
     }
 
+    /// Marks the directory as a layout, before anything else is in it.
+    async fn mark(&self) -> Result<(), Error> {
+        let mark = || self.store_bytes(MARKER, Bytes::from_static(MARKER_CONTENT.as_bytes()));
+        self.marked.get_or_try_init(mark).await.copied()
+    }
+
     async fn store_bytes(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
         let path = self.path.join(name);
         blocking(self.files.place(), move || write_file(&path, &bytes)).await
@@ -71,8 +82,6 @@ impl LayoutDestination {
     /// Writes the table of contents. Whoever does that at the same time waits.
     async fn write_table(&self) -> Result<(), Error> {
         let place = self.files.place().to_owned();
-        self.store_bytes(MARKER, Bytes::from_static(MARKER_CONTENT.as_bytes()))
-            .await?;
         let path = self.path.clone();
         // The lock goes with the file. It is the directory's: files in it are replaced.
         let _lock = blocking(&place, move || {
@@ -81,13 +90,7 @@ impl LayoutDestination {
             Ok(directory)
         })
         .await?;
-        let index = self.path.join(INDEX);
-        let is_there = blocking(&place, move || index.try_exists()).await?;
-        let mut table = if is_there {
-            self.files.table().await?
-        } else {
-            Table::default()
-        };
+        let mut table = self.files.written_table().await?.unwrap_or_default();
         self.pending()
             .write_into(&mut table)
             .map_err(|error| unwritable(&place, &error))?;
@@ -158,6 +161,7 @@ impl Destination for LayoutDestination {
         _mount_from: Option<&'a Repository>,
     ) -> BoxFuture<'a, Result<Placed, BlobError>> {
         async move {
+            self.mark().await.map_err(BlobError::Destination)?;
             let path = self.path.join(blob_path(&content.descriptor().digest));
             write_blob(self.files.place(), path, content).await?;
             Ok(Placed::Sent)
@@ -167,6 +171,7 @@ impl Destination for LayoutDestination {
 
     fn put_manifest<'a>(&'a self, manifest: &'a Manifest, tag: Option<&'a Tag>) -> Outcome<'a, ()> {
         async move {
+            self.mark().await?;
             self.store_bytes(&blob_path(manifest.digest()), manifest.bytes().clone())
                 .await?;
             self.pending().add(manifest, tag);

@@ -46,6 +46,13 @@ impl Files {
 
     /// The table of contents, once the layout has shown that it is one.
     pub(super) async fn table(&self) -> Result<Table, Error> {
+        self.written_table()
+            .await?
+            .ok_or_else(|| self.malformed(format!("it has no {INDEX}")))
+    }
+
+    /// The same; [`None`] when whoever writes the layout has not come to its end.
+    pub(super) async fn written_table(&self) -> Result<Option<Table>, Error> {
         let marker = self.read(MARKER, MAX_MARKER_BYTES).await?.ok_or_else(|| {
             self.malformed(format!("it has no {MARKER} and is no OCI image layout"))
         })?;
@@ -58,11 +65,11 @@ impl Files {
             }
             Err(_) => return Err(self.malformed(format!("its {MARKER} cannot be read"))),
         }
-        let index = self
-            .read(INDEX, MAX_MANIFEST_BYTES)
-            .await?
-            .ok_or_else(|| self.malformed(format!("it has no {INDEX}")))?;
-        Table::parse(index).map_err(|error| self.malformed(error.to_string()))
+        let index = self.read(INDEX, MAX_MANIFEST_BYTES).await?;
+        index
+            .map(Table::parse)
+            .transpose()
+            .map_err(|error| self.malformed(error.to_string()))
     }
 
     /// A manifest by its digest; [`None`] when it is not there.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use transship::oci::Digest;
 
 use super::log::Recorded;
 use super::route::Endpoint;
@@ -38,7 +39,8 @@ pub(crate) enum Action {
     IgnoreRange,
     /// Forget the upload session before looking at the request.
     LoseSession,
-    /// Acknowledge the upload of a blob, or of a manifest under a tag, and forget the blob or the tag.
+    /// Acknowledge the upload of a blob, or of a manifest under a tag, and forget it: the blob is
+    /// there, and the tag points where it did, as before.
     Forget,
     /// Change one bit of this byte of the request's body before it is looked at.
     FlipReceivedBit(usize),
@@ -46,6 +48,8 @@ pub(crate) enum Action {
     LastChunkWins,
     /// Acknowledge a new blob or manifest and show it only after this many further requests.
     ShowLater(usize),
+    /// After a manifest was written under a tag, let somebody else point the tag at this digest.
+    MoveTag(Digest),
     /// Before looking at the request, remove from its repository every blob no manifest names.
     CollectGarbage,
     /// Compress the body of the answer for transport, and say so.

@@ -17,7 +17,8 @@
 //! registry.add(Rule::on(Endpoint::Blob, Action::status(503)).method(Method::GET).times(2));
 //! registry.add(Rule::on(Endpoint::Session, Action::CutRequest(5)).after(1).times(1));
 //! registry.add(Rule::on(Endpoint::Blob, Action::SetHeader("location", other)).when(|request| ..));
-//! random_faults(seed).into_iter().for_each(|rule| registry.add(rule));
+//! let faults = random_faults(&mut Random::new(seed), Role::Destination);
+//! faults.into_iter().for_each(|rule| registry.add(rule));
 //! registry.clear_rules();
 //! registry.lose_blob("team/app", &digest);                       // garbage collection
 //! registry.expire_tokens();
@@ -50,12 +51,14 @@ mod serve;
 mod storage;
 mod uploads;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
 use axum::http::Method;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use transship::oci::Digest;
@@ -66,7 +69,7 @@ pub(crate) use self::fault::{Action, Rule};
 use self::listener::{Connections, Scissors};
 pub(crate) use self::log::Recorded;
 pub(crate) use self::route::Endpoint;
-pub(crate) use self::schedule::random_faults;
+pub(crate) use self::schedule::{Random, Role, random_faults};
 use self::storage::Storage;
 pub(crate) use self::storage::StoredManifest;
 use super::tls::Authority;
@@ -88,6 +91,8 @@ struct Shared {
     permissive: bool,
     dialect: Option<Dialect>,
     state: Mutex<State>,
+    /// Told of each request that was answered.
+    answered: Notify,
 }
 
 #[derive(Default)]
@@ -154,6 +159,7 @@ impl Builder {
             permissive: self.permissive,
             dialect: self.dialect,
             state: Mutex::default(),
+            answered: Notify::new(),
         });
         let service = Router::new()
             .fallback(serve::serve)
@@ -281,6 +287,31 @@ impl Registry {
         let state = self.state();
         let repository = state.storage.repositories.get(repository)?;
         repository.blobs.get(digest).cloned()
+    }
+
+    /// Fails with the first digest that is missing below a manifest.
+    pub(crate) fn is_complete(&self, repository: &str, reference: &str) -> Result<(), String> {
+        let state = self.state();
+        let repository = &state.storage.repositories[repository];
+        let (digest, _) = repository.resolve(reference).unwrap();
+        repository.complete(digest.as_str(), &mut BTreeSet::new())
+    }
+
+    /// Returns when the registry has answered this many requests.
+    pub(crate) async fn reaches(&self, requests: usize) {
+        while self.state().requests.len() < requests {
+            self.shared.answered.notified().await;
+        }
+    }
+
+    /// How many requests came that write something.
+    pub(crate) fn writes(&self) -> usize {
+        let reads = [Method::GET, Method::HEAD];
+        let state = self.state();
+        let requests = state.requests.iter();
+        requests
+            .filter(|request| !reads.contains(&request.method))
+            .count()
     }
 
     /// How many upload sessions a repository has open.

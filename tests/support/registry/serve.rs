@@ -9,6 +9,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
+use transship::oci::Digest;
 
 use super::answer::{answer, error};
 use super::fault::Action;
@@ -66,6 +67,7 @@ pub(super) async fn serve(
             uploads::keep(&mut state.storage, &Route::parse(&recorded.path), &content);
         }
         state.requests.push(recorded);
+        shared.answered.notify_one();
         scissors.cut();
         return answer(500, &[], "");
     }
@@ -129,26 +131,58 @@ fn instead(action: &Action, request: &Recorded, body: &Bytes) -> Option<Response
     }
 }
 
+/// What a write may replace, as it was before.
+struct Before {
+    has_blob: bool,
+    has_manifest: bool,
+    tag: Option<Digest>,
+}
+
+impl Before {
+    fn of(storage: &mut Storage, route: &Route<'_>, request: &Recorded) -> Self {
+        let repository = storage.repository(route.repository);
+        let digest = uploaded(request);
+        let manifest = repository.resolve(route.item);
+        Self {
+            has_blob: digest.is_some_and(|digest| repository.blobs.contains_key(&digest)),
+            has_manifest: manifest.is_some(),
+            tag: repository.tags.get(route.item).cloned(),
+        }
+    }
+}
+
+/// The digest of the blob whose upload a request ends.
+fn uploaded(request: &Recorded) -> Option<Digest> {
+    request.query_value("digest")?.parse().ok()
+}
+
 /// Does to the storage what an action does after the registry acknowledged the request.
-fn afterwards(storage: &mut Storage, action: &Action, request: &Recorded) {
+fn afterwards(storage: &mut Storage, action: &Action, request: &Recorded, before: &Before) {
     let route = Route::parse(&request.path);
-    let digest = request
-        .query_value("digest")
-        .and_then(|text| text.parse().ok());
     let puts_manifest = request.method == Method::PUT && route.endpoint == Endpoint::Manifest;
-    match (action, digest) {
-        (Action::Forget, Some(digest)) => {
+    let puts_tag = puts_manifest && !route.item.contains(':');
+    match (action, uploaded(request)) {
+        (Action::Forget, Some(digest)) if !before.has_blob => {
             storage.repository(route.repository).blobs.remove(&digest);
             storage.check(route.repository);
         }
-        (Action::Forget, None) if puts_manifest => {
-            storage.repository(route.repository).tags.remove(route.item);
+        (Action::Forget, None) if puts_tag => {
+            let tags = &mut storage.repository(route.repository).tags;
+            match &before.tag {
+                Some(earlier) => tags.insert(route.item.to_owned(), earlier.clone()),
+                None => tags.remove(route.item),
+            };
         }
-        (Action::ShowLater(requests), Some(digest)) => {
+        (Action::ShowLater(requests), Some(digest)) if !before.has_blob => {
             storage.hide_blob(route.repository, &digest, *requests);
         }
-        (Action::ShowLater(requests), None) if puts_manifest => {
+        (Action::ShowLater(requests), None) if puts_manifest && !before.has_manifest => {
             storage.hide_manifest(route.repository, route.item, *requests);
+        }
+        (Action::MoveTag(digest), _) if puts_tag => {
+            let tags = &mut storage.repository(route.repository).tags;
+            tags.insert(route.item.to_owned(), digest.clone());
+            storage.check(route.repository);
         }
         _ => {}
     }
@@ -201,6 +235,8 @@ impl Shared {
             }
             request.query = dialect.understand(&route, &request.query);
         }
+        let writes = matches!(request.method, Method::PUT | Method::POST);
+        let before = writes.then(|| Before::of(storage, &route, &request));
         let mut response = match route.endpoint {
             Endpoint::Ping => answer(200, &[], ""),
             Endpoint::Token => return state.tokens.issue(&self.guard, &request),
@@ -216,9 +252,9 @@ impl Shared {
             Endpoint::Referrers => content::referrers(storage, &route, &request),
             Endpoint::Unknown => error(404, "NOT_FOUND"),
         };
-        if response.status().is_success() {
+        if let Some(before) = before.filter(|_| response.status().is_success()) {
             for action in actions {
-                afterwards(storage, action, &request);
+                afterwards(storage, action, &request, &before);
             }
         }
         if let Some(dialect) = self.dialect {
@@ -300,6 +336,7 @@ async fn finish(
     recorded.status = head.status.as_u16();
     let sent = recorded.sent.clone();
     shared.state.lock().unwrap().requests.push(recorded);
+    shared.answered.notify_one();
     if body.is_empty() && cut.is_none() {
         return Response::from_parts(head, Body::empty());
     }

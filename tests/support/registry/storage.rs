@@ -139,9 +139,19 @@ impl Storage {
 
     /// Removes the blobs of a repository that none of its manifests names.
     pub(super) fn collect_garbage(&mut self, name: &str) {
+        // What was acknowledged and is not shown yet is there all the same.
+        let hidden: Vec<_> = self
+            .hidden
+            .iter()
+            .filter(|hidden| hidden.repository == name)
+            .filter_map(|hidden| match &hidden.content {
+                HiddenContent::Manifest(_, manifest, _) => Some(manifest.clone()),
+                HiddenContent::Blob(..) => None,
+            })
+            .collect();
         let repository = self.repository(name);
         let mut named = BTreeSet::new();
-        for stored in repository.manifests.values() {
+        for stored in repository.manifests.values().chain(&hidden) {
             let manifest = serde_json::from_slice(&stored.bytes).unwrap_or_default();
             let References { blobs, children } = references(&manifest);
             named.extend(blobs.into_iter().chain(children));
@@ -228,7 +238,7 @@ impl Repository {
     }
 
     /// Fails with the first digest that is missing below a manifest.
-    fn complete(&self, digest: &str, seen: &mut BTreeSet<String>) -> Result<(), String> {
+    pub(super) fn complete(&self, digest: &str, seen: &mut BTreeSet<String>) -> Result<(), String> {
         if !seen.insert(digest.to_owned()) {
             return Ok(());
         }

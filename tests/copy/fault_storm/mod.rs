@@ -1,62 +1,62 @@
-//! Random faults at both registries: no tag ever points at an incomplete image, success is never
+//! Random faults at all registries: no tag ever points at an incomplete image, success is never
 //! claimed falsely, nothing hangs, and once the faults stop the next run puts everything in place.
 //!
-//! `TRANSSHIP_FAULT_SCHEDULES` says how many schedules are played (100 without it) and
+//! `TRANSSHIP_FAULT_SCHEDULES` says how many schedules are played (200 without it) and
 //! `TRANSSHIP_FAULT_SEED` with which seed they begin, so that one that failed can be played again.
+
+mod content;
+mod setting;
 
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::join_all;
+use transship::copy::ImageOutcome;
 
-use super::scene::{Scene, Wish, wish};
-use crate::support::registry::random_faults;
+use self::setting::Setting;
+use crate::support::registry::Random;
 
-const SCHEDULES: u64 = 100;
-/// Schedules that are played at once.
+const SCHEDULES: u64 = 200;
+/// Schedules that are played at once: they wait for one another's turn more than for anything else.
 const PARALLEL: usize = 8;
 /// Far more than any schedule takes: who needs it hangs.
 const HANGS: Duration = Duration::from_mins(2);
+/// After how many schedules the log says how far it is.
+const PROGRESS: u64 = 1000;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-async fn scene() -> (Scene, Vec<Wish>) {
-    let scene = Scene::start().await;
-    scene.seed_index("one", "v1", &[b"base", b"first"]);
-    scene.seed_index("one", "v2", &[b"base", b"second"]);
-    scene
-        .source
-        .seed_image("two", Some("v1"), &[b"base", b"third"]);
-    let wishes = vec![
-        wish("one", "mirror/one", "v1"),
-        wish("one", "mirror/one", "v2"),
-        wish("two", "mirror/two", "v1"),
-    ];
-    (scene, wishes)
-}
-
+/// Plays the schedule of `seed`.
 async fn play(seed: u64) {
-    let (scene, wishes) = scene().await;
-    for rule in random_faults(seed.wrapping_mul(2)) {
-        scene.source.add(rule);
-    }
-    for rule in random_faults(seed.wrapping_mul(2).wrapping_add(1)) {
-        scene.destination.add(rule);
-    }
-    let (outcomes, _) = scene.copy(&wishes).await;
-    for (wish, outcome) in wishes.iter().zip(&outcomes) {
-        if outcome.iter().all(Result::is_ok) {
-            assert!(scene.is_in_place(wish), "false success: {wish:?}");
+    let mut random = Random::new(seed);
+    let setting = Setting::draw(&mut random).await;
+    setting.add_faults(&mut random);
+    if let Some(requests) = setting.killed_after {
+        tokio::select! {
+            outcomes = setting.run() => setting.assert_no_false_success(&outcomes),
+            () = setting.destination().reaches(requests) => {}
+        }
+    } else {
+        let engines = (0..setting.engines).map(|_| setting.run());
+        for outcomes in join_all(engines).await {
+            setting.assert_no_false_success(&outcomes);
         }
     }
-    scene.source.clear_rules();
-    scene.destination.clear_rules();
-    let (outcomes, _) = scene.copy(&wishes).await;
+    setting.clear_faults();
+
+    let outcomes = setting.run().await;
     assert!(outcomes.iter().flatten().all(Result::is_ok), "{outcomes:?}");
-    assert!(wishes.iter().all(|wish| scene.is_in_place(wish)));
-    scene.destination.assert_never_incomplete();
+    setting.assert_no_false_success(&outcomes);
+    if random.one_in(4) {
+        setting.assert_stays(&outcomes).await;
+    }
+    setting.assert_never_incomplete();
 }
+
+/// What a run gives for each image.
+type Outcomes = Vec<ImageOutcome>;
 
 /// Plays a schedule in a runtime of its own, which ends what it leaves behind.
 fn play_alone(seed: u64) {
@@ -72,9 +72,13 @@ fn play_alone(seed: u64) {
 async fn whatever_goes_wrong_no_tag_is_torn_and_the_next_run_succeeds() {
     let first = number("TRANSSHIP_FAULT_SEED", 0);
     let count = number("TRANSSHIP_FAULT_SCHEDULES", SCHEDULES);
+    eprintln!("playing schedules {first} to {}", first + count - 1);
     let failed: Vec<u64> = futures::stream::iter(first..first + count)
         .map(|seed| async move {
             let played = tokio::task::spawn_blocking(move || play_alone(seed)).await;
+            if (seed + 1 - first).is_multiple_of(PROGRESS) {
+                eprintln!("schedule {seed} played");
+            }
             (seed, played.is_ok())
         })
         .buffer_unordered(PARALLEL)

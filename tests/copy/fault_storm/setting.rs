@@ -1,0 +1,420 @@
+//! One schedule's registries, images and wishes, drawn at random.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use transship::convert::{Compression, Conversion, Format};
+use transship::copy::{
+    Copied, Counters, ImageCopy, ManifestName, Options, Selection, Target, Unobserved, copy_images,
+};
+use transship::oci::Digest;
+use transship::registry::{Access, Certificates, Client, Patience};
+use transship::transport::RegistryRepository;
+
+use super::Outcomes;
+use super::content::{
+    fallback_tag, seed_compressed_image, seed_cosign_signature, seed_index, seed_large_image,
+    seed_signature,
+};
+use crate::support::registry::{Dialect, Random, Registry, Role, random_faults};
+use crate::support::tls::Authority;
+use crate::support::{credentials, install_tls_provider};
+
+const USER: &str = "storm";
+const PASSWORD: &str = "a password";
+const DIALECTS: [Dialect; 8] = [
+    Dialect::DockerHub,
+    Dialect::Ghcr,
+    Dialect::Ecr,
+    Dialect::Gar,
+    Dialect::Acr,
+    Dialect::Quay,
+    Dialect::Harbor,
+    Dialect::Artifactory,
+];
+
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+
+/// A registry with what is needed to use and to disturb it.
+struct Party {
+    registry: Registry,
+    dialect: Option<Dialect>,
+    role: Role,
+    access: Access,
+    /// The client of those runs that do not make one of their own.
+    client: Client,
+}
+
+/// `REPOSITORY:TAG` at the source, and where it goes: number of the destination and repository.
+struct Wish {
+    repository: &'static str,
+    tag: &'static str,
+    targets: Vec<(usize, &'static str)>,
+}
+
+/// Something that belongs to an image and has to come along.
+enum Companion {
+    /// A referrer of a subject.
+    Referrer { subject: Digest, digest: Digest },
+    /// A tag.
+    Tag(String),
+}
+
+/// What one schedule happens to.
+pub(super) struct Setting {
+    source: Party,
+    destinations: Vec<Party>,
+    wishes: Vec<Wish>,
+    /// What comes with the tag `v1` of the repository `one`.
+    companions: Vec<Companion>,
+    options: Options,
+    /// How many engines do the same at once.
+    pub(super) engines: usize,
+    /// The number of requests at the first destination after which the first run is no more.
+    pub(super) killed_after: Option<usize>,
+    /// Whether each run starts with nothing in memory, as a new process does.
+    forgets: bool,
+    state: Option<TempDir>,
+}
+
+impl Party {
+    async fn draw(random: &mut Random, role: Role) -> Self {
+        install_tls_provider();
+        let mut builder = Registry::builder();
+        let mut access = Access {
+            insecure: true,
+            ..Access::default()
+        };
+        let dialect = random.one_in(4).then(|| random.pick(&DIALECTS));
+        if let Some(dialect) = dialect {
+            builder = builder.dialect(dialect);
+        }
+        if role == Role::Permissive {
+            builder = builder.permissive();
+        }
+        let guard = random.below(8);
+        builder = match guard {
+            0 => builder.basic(USER, PASSWORD),
+            1 | 2 => builder.token(USER, PASSWORD),
+            _ => builder,
+        };
+        if guard <= 2 {
+            access.credentials = Some(credentials(USER, PASSWORD));
+        }
+        if random.one_in(16) {
+            builder = builder.tls(&AUTHORITY);
+            access.insecure = false;
+            access.certificates = Certificates {
+                ca_bundle: Some(AUTHORITY.certificate().into_bytes()),
+                identity: None,
+            };
+        }
+        let registry = builder.start().await;
+        Self {
+            client: client(&registry, &access, None),
+            registry,
+            dialect,
+            role,
+            access,
+        }
+    }
+
+    fn place(&self, client: &Client, repository: &str) -> Arc<RegistryRepository> {
+        Arc::new(RegistryRepository::new(
+            client.clone(),
+            self.registry.host().parse().unwrap(),
+            repository.parse().unwrap(),
+        ))
+    }
+}
+
+fn client(registry: &Registry, access: &Access, state: Option<&TempDir>) -> Client {
+    let patience = Patience {
+        first_wait: Duration::from_millis(1),
+        attempts: 3,
+        ..Patience::default()
+    };
+    let client =
+        Client::with_patience(&registry.host().parse().unwrap(), access, patience).unwrap();
+    match state {
+        Some(state) => client.saving_uploads_in(state.path().to_owned()),
+        None => client,
+    }
+}
+
+impl Setting {
+    /// Starts registries and fills them.
+    pub(super) async fn draw(random: &mut Random) -> Self {
+        let source = Party::draw(random, Role::Source).await;
+        let mut destinations = Vec::new();
+        for _ in 0..=u64::from(random.one_in(4)) {
+            let role = random.pick(&[Role::Destination, Role::Permissive]);
+            destinations.push(Party::draw(random, role).await);
+        }
+        let state = random.one_in(4).then(|| tempfile::tempdir().unwrap());
+        let mut setting = Self {
+            source,
+            destinations,
+            wishes: Vec::new(),
+            companions: Vec::new(),
+            options: Options {
+                first_wait: Duration::from_millis(1),
+                ..Options::default()
+            },
+            engines: if random.one_in(8) { 2 } else { 1 },
+            killed_after: random
+                .one_in(4)
+                .then(|| usize::try_from(1 + random.below(40)).unwrap()),
+            forgets: random.one_in(2),
+            state,
+        };
+        if random.one_in(8) {
+            setting.seed_for_conversion(random);
+        } else {
+            setting.seed(random);
+        }
+        setting.prepare_destinations(random);
+        setting
+    }
+
+    fn seed(&mut self, random: &mut Random) {
+        let source = &self.source.registry;
+        let first = seed_index(source, "one", "v1", &[b"base", b"first"]);
+        seed_index(source, "one", "v2", &[b"base", b"second"]);
+        source.seed_image("two", Some("v1"), &[b"base", b"third"]);
+        self.wish(random, "one", "v1", "mirror/one");
+        self.wish(random, "one", "v2", "mirror/one");
+        self.wish(random, "two", "v1", "mirror/two");
+        if random.one_in(64) {
+            seed_large_image(&self.source.registry, "large", "v1");
+            self.wish(random, "large", "v1", "mirror/large");
+            self.state
+                .get_or_insert_with(|| tempfile::tempdir().unwrap());
+        }
+        match random.below(8) {
+            0 => self.options.platforms = Selection::Rewrite(vec!["linux/amd64".parse().unwrap()]),
+            1 => {}
+            _ => self.sign(random, &first),
+        }
+    }
+
+    /// Images whose layers are compressed in another way when they arrive.
+    fn seed_for_conversion(&mut self, random: &mut Random) {
+        let source = &self.source.registry;
+        seed_compressed_image(source, "app", "v1", &[b"the base", b"one"]);
+        seed_compressed_image(source, "app", "v2", &[b"the base", b"two", b""]);
+        self.wish(random, "app", "v1", "mirror/one");
+        self.wish(random, "app", "v2", "mirror/two");
+        self.options.conversion = Conversion {
+            format: random.pick(&[Format::Oci, Format::Preserve]),
+            compression: Some(Compression::ZSTD),
+            leave_out_unsupported: false,
+        };
+    }
+
+    fn sign(&mut self, random: &mut Random, subject: &Digest) {
+        let source = &self.source.registry;
+        if random.one_in(2) {
+            let digest = seed_signature(source, self.source.dialect, "one", subject);
+            self.companions.push(Companion::Referrer {
+                subject: subject.clone(),
+                digest,
+            });
+        }
+        if random.one_in(4) {
+            let tag = seed_cosign_signature(source, "one", subject);
+            self.companions.push(Companion::Tag(tag));
+        }
+    }
+
+    fn wish(
+        &mut self,
+        random: &mut Random,
+        repository: &'static str,
+        tag: &'static str,
+        to: &'static str,
+    ) {
+        let mut targets = vec![(0, to)];
+        if random.one_in(3) {
+            targets.push((self.destinations.len() - 1, "copy/of/everything"));
+            // Two images of one name are one place.
+            targets.truncate(if self.has_target("copy/of/everything", tag) {
+                1
+            } else {
+                2
+            });
+        }
+        self.wishes.push(Wish {
+            repository,
+            tag,
+            targets,
+        });
+    }
+
+    fn has_target(&self, repository: &str, tag: &str) -> bool {
+        let targets = self.wishes.iter().filter(|wish| wish.tag == tag);
+        targets
+            .flat_map(|wish| &wish.targets)
+            .any(|(_, to)| *to == repository)
+    }
+
+    /// Creates the repositories, some of them with an earlier image under the same tag.
+    fn prepare_destinations(&self, random: &mut Random) {
+        for wish in &self.wishes {
+            for (number, repository) in &wish.targets {
+                let destination = &self.destinations[*number].registry;
+                if self.destinations[*number].dialect == Some(Dialect::Ecr) {
+                    destination.create_repository(repository);
+                }
+                if random.one_in(4) {
+                    destination.seed_image(repository, Some(wish.tag), &[b"base", b"earlier"]);
+                }
+            }
+        }
+    }
+
+    fn parties(&self) -> impl Iterator<Item = &Party> {
+        std::iter::once(&self.source).chain(&self.destinations)
+    }
+
+    /// The first destination, which every image goes to.
+    pub(super) fn destination(&self) -> &Registry {
+        &self.destinations[0].registry
+    }
+
+    pub(super) fn add_faults(&self, random: &mut Random) {
+        for party in self.parties() {
+            for rule in random_faults(random, party.role) {
+                party.registry.add(rule);
+            }
+        }
+    }
+
+    pub(super) fn clear_faults(&self) {
+        for party in self.parties() {
+            party.registry.clear_rules();
+        }
+    }
+
+    /// One run of the engine.
+    pub(super) async fn run(&self) -> Outcomes {
+        let client = |party: &Party| {
+            if self.forgets || self.state.is_some() {
+                client(&party.registry, &party.access, self.state.as_ref())
+            } else {
+                party.client.clone()
+            }
+        };
+        let source = client(&self.source);
+        let destinations: Vec<_> = self.destinations.iter().map(client).collect();
+        let copies: Vec<_> = self
+            .wishes
+            .iter()
+            .map(|wish| ImageCopy {
+                source: self.source.place(&source, wish.repository),
+                image: ManifestName::Tag(wish.tag.parse().unwrap()),
+                targets: wish
+                    .targets
+                    .iter()
+                    .map(|(number, repository)| Target {
+                        place: self.destinations[*number].place(&destinations[*number], repository),
+                        tag: Some(wish.tag.parse().unwrap()),
+                    })
+                    .collect(),
+            })
+            .collect();
+        let counters = Arc::new(Counters::default());
+        copy_images(&copies, &self.options, counters, Arc::new(Unobserved)).await
+    }
+
+    /// What is said to be in place is.
+    pub(super) fn assert_no_false_success(&self, outcomes: &Outcomes) {
+        for (wish, outcome) in self.wishes.iter().zip(outcomes) {
+            for ((number, repository), result) in wish.targets.iter().zip(outcome) {
+                if let Ok(copied) = result {
+                    self.assert_in_place(wish, &self.destinations[*number], repository, copied);
+                }
+            }
+        }
+    }
+
+    fn assert_in_place(&self, wish: &Wish, destination: &Party, repository: &str, copied: &Copied) {
+        let wanted = self
+            .source
+            .registry
+            .manifest(wish.repository, wish.tag)
+            .unwrap();
+        let there = destination.registry.manifest(repository, wish.tag);
+        let there = there.unwrap_or_else(|| panic!("{repository}:{} is absent", wish.tag));
+        assert_eq!(copied.source, Digest::sha256(&wanted.bytes));
+        assert_eq!(
+            copied.digest,
+            Digest::sha256(&there.bytes),
+            "{repository}:{}",
+            wish.tag
+        );
+        if self.options.conversion.is_none() && matches!(self.options.platforms, Selection::All) {
+            assert_eq!(there, wanted);
+        }
+        let complete = destination.registry.is_complete(repository, wish.tag);
+        assert_eq!(complete, Ok(()), "{repository}:{}", wish.tag);
+        if (wish.repository, wish.tag) == ("one", "v1") {
+            for companion in &self.companions {
+                self.assert_came_along(companion, destination, repository);
+            }
+        }
+    }
+
+    fn assert_came_along(&self, companion: &Companion, destination: &Party, repository: &str) {
+        let names = match companion {
+            Companion::Tag(tag) => vec![tag.clone()],
+            Companion::Referrer { digest, .. } => vec![digest.to_string()],
+        };
+        for name in &names {
+            let there = destination.registry.manifest(repository, name);
+            assert_eq!(there, self.source.registry.manifest("one", name), "{name}");
+            assert_eq!(destination.registry.is_complete(repository, name), Ok(()));
+        }
+        if let Companion::Referrer { subject, digest } = companion
+            && destination
+                .dialect
+                .is_some_and(|dialect| !dialect.has_referrers())
+        {
+            let list = destination
+                .registry
+                .manifest(repository, &fallback_tag(subject));
+            let list = String::from_utf8(list.unwrap().bytes.to_vec()).unwrap();
+            assert!(list.contains(digest.as_str()), "{list}");
+        }
+    }
+
+    /// Another run finds everything in place, by the same digests, and sends nothing.
+    pub(super) async fn assert_stays(&self, before: &Outcomes) {
+        let sent: Vec<_> = self
+            .destinations
+            .iter()
+            .map(|it| it.registry.writes())
+            .collect();
+        let outcomes = self.run().await;
+        for (earlier, later) in before.iter().flatten().zip(outcomes.iter().flatten()) {
+            let (earlier, later) = (earlier.as_ref().unwrap(), later.as_ref().unwrap());
+            assert_eq!((&earlier.digest, true), (&later.digest, later.unchanged));
+        }
+        let now: Vec<_> = self
+            .destinations
+            .iter()
+            .map(|it| it.registry.writes())
+            .collect();
+        assert_eq!(
+            sent, now,
+            "something was written although everything was in place"
+        );
+    }
+
+    pub(super) fn assert_never_incomplete(&self) {
+        for destination in &self.destinations {
+            destination.registry.assert_never_incomplete();
+        }
+    }
+}
