@@ -7,3 +7,4 @@ mod images;
 mod layout_hostile;
 mod layouts;
 mod readings;
+mod schema1;
