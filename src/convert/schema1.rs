@@ -240,7 +240,7 @@ fn chain(digest: &Digest, steps: Vec<Step>) -> Result<Vec<Step>, Error> {
     let mut chain: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps {
         match chain.last() {
-            Some(later) if later.said.id == step.said.id => continue,
+            Some(later) if later.said.id == step.said.id => {}
             Some(later) if later.said.parent.as_ref() != Some(&step.said.id) => {
                 return Err(broken());
             }

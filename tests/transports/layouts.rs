@@ -18,7 +18,7 @@ pub(super) fn transship(arguments: &[&str]) -> Output {
 }
 
 /// The command where the Docker daemon listens at `daemon`.
-fn transship_with(daemon: &str, arguments: &[&str]) -> Output {
+pub(super) fn transship_with(daemon: &str, arguments: &[&str]) -> Output {
     Command::new(assert_cmd::cargo::cargo_bin("transship"))
         .args(arguments)
         .env_clear()

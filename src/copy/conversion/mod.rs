@@ -80,7 +80,7 @@ impl Conversions {
         root: Manifest,
     ) -> Result<(Arc<dyn Source>, Manifest), Failure> {
         if root.media_type().is_schema_1() && self.conversion.format != Format::Preserve {
-            self.from_schema_1(source, &root).await
+            self.convert_schema_1(source, &root).await
         } else {
             Ok((Arc::clone(source), root))
         }

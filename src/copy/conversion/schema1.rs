@@ -27,7 +27,7 @@ struct Schema2Source {
 
 impl Conversions {
     /// The image of schema 1 `root` as one of schema 2, and where it can be read.
-    pub(in crate::copy) async fn from_schema_1(
+    pub(in crate::copy) async fn convert_schema_1(
         &self,
         source: &Arc<dyn Source>,
         root: &Manifest,

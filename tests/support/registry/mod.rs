@@ -208,11 +208,16 @@ impl Registry {
     /// Puts a blob into a repository.
     pub(crate) fn seed_blob(&self, repository: &str, content: &[u8]) -> Digest {
         let digest = Digest::sha256(content);
+        self.seed_blob_as(repository, &digest, content);
+        digest
+    }
+
+    /// Puts a blob into a repository under its digest of some algorithm.
+    pub(crate) fn seed_blob_as(&self, repository: &str, digest: &Digest, content: &[u8]) {
         let content = Bytes::copy_from_slice(content);
         let mut state = self.state();
         let repository = state.storage.repository(repository);
         repository.blobs.insert(digest.clone(), content);
-        digest
     }
 
     /// Puts a manifest of any kind into a repository; its `mediaType` field says which.
