@@ -172,11 +172,11 @@ async fn docker_takes_images_and_says_why_not_the_others() {
         daemon.answer(&["image", "rm", "corp.example/app:v1"]);
         succeed_with(&daemon.host(), &["copy", &in_archive, in_daemon]);
         let back = tempfile::tempdir().unwrap();
-        for from in [in_daemon, &in_archive] {
+        for (name, from) in [("daemon", in_daemon), ("archive", &in_archive)] {
             let mut places: Vec<_> = LOSSLESS
-                .map(|transport| place(transport, &back.path().join(&from[..10])))
+                .map(|transport| place(transport, &back.path().join(name)))
                 .to_vec();
-            places.push(archive(back.path(), &format!("{}.tar", &from[..10])));
+            places.push(archive(back.path(), &format!("{name}.tar")));
             for to in &places {
                 succeed_with(&daemon.host(), &["copy", "--format", "oci", from, to]);
                 assert_eq!(

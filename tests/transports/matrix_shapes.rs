@@ -1,5 +1,10 @@
 //! Images of every shape that people have, and what an archive of Docker makes of each.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what tests share fails like a test: by panicking"
+)]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

@@ -98,7 +98,7 @@ fn the_same_bytes_come_out_on_every_machine(#[case] compression: &str, #[case] d
 }
 
 #[rstest]
-fn it_makes_no_difference_how_many_threads_compress(#[values(1, 3, 9)] level: u8) {
+fn it_makes_no_difference_how_many_threads_compress(#[values(1, 3)] level: u8) {
     let content = content(9_000_000);
     let digests: std::collections::BTreeSet<_> = (1..=16)
         .map(|workers| {
@@ -115,7 +115,7 @@ fn it_makes_no_difference_how_many_threads_compress(#[values(1, 3, 9)] level: u8
 fn it_makes_no_difference_how_many_layers_are_converted_at_once(
     #[values("gzip:6", "zstd:3")] compression: &str,
 ) {
-    let content = content(1_000_000);
+    let content = content(300_000);
     let alone = Digest::sha256(&compressed(&content, compression));
     for threads in 1..=16 {
         let all: Vec<_> = thread::scope(|scope| {
