@@ -1,6 +1,7 @@
 //! Another form of the same image: Docker or OCI documents, layers compressed in another way.
 //!
-//! The configuration keeps its bytes, so the image keeps its ID; what is unpacked is the same, bit
+//! The configuration keeps its bytes, so the image keeps its ID, unless it had none, as in Docker's
+//! schema 1; what is unpacked is the same, bit
 //! by bit, which is verified against the configuration for each layer. The result depends on the
 //! image and the [`Conversion`] only: not on the machine, the day, or what was converted before.
 //!
@@ -15,6 +16,7 @@ mod manifest;
 mod media_type;
 mod memory;
 mod recompress;
+mod schema1;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +27,8 @@ pub use self::error::Error;
 pub use self::index::convert_index;
 pub use self::manifest::{convert_manifest, layers_to_recompress};
 pub use self::memory::{Memo, NewLayer};
-pub use self::recompress::{CodecError, Recompressed, recompress};
+pub use self::recompress::{CodecError, Measured, Recompressed, measure, recompress};
+pub use self::schema1::Schema1Image;
 use crate::oci::LayerCompression;
 
 /// How an image is to be changed. The default changes nothing.

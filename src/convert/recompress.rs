@@ -16,6 +16,7 @@ use flate2::GzBuilder;
 use flate2::bufread::MultiGzDecoder;
 use zstd::zstd_safe::CParameter;
 
+pub use self::measure::{Measured, measure};
 use super::Compression;
 use crate::oci::{Digest, Hasher, LayerCompression};
 
@@ -98,10 +99,7 @@ pub fn recompress(
     compression: Compression,
     output: impl Write,
 ) -> Result<Recompressed, CodecError> {
-    let limit = size
-        .saturating_mul(MAX_RATIO)
-        .saturating_add(FREE_BYTES)
-        .min(MAX_BYTES);
+    let limit = unpacking_limit(size);
     thread::scope(|scope| {
         let (full_sender, full) = sync_channel(BUFFERS);
         let (empty, empty_receiver) = channel();
@@ -138,6 +136,13 @@ pub fn recompress(
     })
 }
 
+/// The most that a layer of `size` bytes may unpack to.
+fn unpacking_limit(size: u64) -> u64 {
+    size.saturating_mul(MAX_RATIO)
+        .saturating_add(FREE_BYTES)
+        .min(MAX_BYTES)
+}
+
 /// The half that reads.
 struct Unpacking {
     full: SyncSender<Vec<u8>>,
@@ -155,7 +160,7 @@ impl Unpacking {
                 kind: error.kind(),
             }
         };
-        let mut content = decoder(input).map_err(damaged(0))?;
+        let (_, mut content) = decoder(input).map_err(damaged(0))?;
         let mut hasher = diff_id.hasher();
         while let Ok(mut buffer) = self.empty.recv() {
             buffer.clear();
@@ -189,7 +194,7 @@ impl Unpacking {
 }
 
 /// Decompresses what the first bytes say: media types are not always right.
-fn decoder<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+fn decoder<'a>(input: impl Read + 'a) -> io::Result<(LayerCompression, Box<dyn Read + 'a>)> {
     let mut start = Vec::with_capacity(ZSTD_MAGIC.len());
     let mut input = input;
     input
@@ -198,11 +203,12 @@ fn decoder<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
         .read_to_end(&mut start)?;
     let kind = compression_of(&start);
     let input = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(input));
-    Ok(match kind {
+    let content: Box<dyn Read + 'a> = match kind {
         LayerCompression::Gzip => Box::new(MultiGzDecoder::new(input)),
         LayerCompression::Zstd => Box::new(zstd_decoder(input)?),
         LayerCompression::None => Box::new(input),
-    })
+    };
+    Ok((kind, content))
 }
 
 fn compression_of(start: &[u8]) -> LayerCompression {
@@ -325,5 +331,6 @@ impl<W: Write> Write for Hashed<W> {
     }
 }
 
+mod measure;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use futures::{FutureExt as _, StreamExt as _};
 
 use super::blob::{BlobTransfers, Trust};
 use super::closure::Closure;
-use super::conversion::Conversions;
+use super::conversion::{Conversions, Original};
 use super::place::{DestinationState, Places};
 use super::progress::{Counters, Event, Observer};
 use super::write::Writer;
@@ -122,10 +122,16 @@ impl Engine<'_> {
         );
         let root = root.map_err(|error| Failure::of_place(Side::Source, &error))?;
         let source = root.digest().clone();
+        let (place, root) = self.conversions.readable(&copy.source, root).await?;
         let root = self.options.platforms.apply(root)?;
         if !self.options.conversion.is_none() {
+            let original = Original {
+                place: &place,
+                digest: &source,
+                root,
+            };
             return self
-                .write_converted(copy, &goals, current, (&source, root), trust)
+                .write_converted(copy, &goals, current, original, trust)
                 .await;
         }
         let copied = |digest: &Digest, unchanged| Copied {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::content::Document;
 use super::descriptor::DescriptorError;
 use super::document::{self, DocumentError, Field};
-use super::{Content, Descriptor, Digest, MediaType};
+use super::{Content, Descriptor, Digest, MediaType, schema1};
 
 /// The largest manifest that is read, in bytes; the distribution specification asks registries to
 /// accept at least 4 MiB.
@@ -83,7 +83,7 @@ pub enum ManifestError {
     },
     /// Docker's first manifest format, which registries and runtimes have given up.
     #[error(
-        "manifest {digest} has Docker's obsolete schema 1; pull it with an old Docker and push it again, or convert it"
+        "manifest {digest} has Docker's obsolete schema 1, which cannot be copied as it is: convert it to the OCI format or to Docker's"
     )]
     Schema1 {
         /// The digest of the document.
@@ -125,7 +125,10 @@ impl Manifest {
     /// Takes received bytes; the digest is computed from them.
     #[must_use]
     pub fn new(bytes: Bytes, media_type: MediaType) -> Self {
-        let digest = Digest::sha256(&bytes);
+        let digest = match signed_text(&bytes, &media_type) {
+            Some(signed) => Digest::sha256(&signed),
+            None => Digest::sha256(&bytes),
+        };
         Self {
             bytes,
             media_type,
@@ -140,7 +143,10 @@ impl Manifest {
         expected: &Digest,
     ) -> Result<Self, ManifestError> {
         let mut hasher = expected.hasher();
-        hasher.update(&bytes);
+        match signed_text(&bytes, &media_type) {
+            Some(signed) => hasher.update(&signed),
+            None => hasher.update(&bytes),
+        }
         let actual = hasher.finish();
         if actual == *expected {
             Ok(Self {
@@ -168,7 +174,8 @@ impl Manifest {
         &self.media_type
     }
 
-    /// The digest of [`Self::bytes`].
+    /// The digest of [`Self::bytes`]; of a signed document of Docker's schema 1, the digest of what
+    /// was signed.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         &self.digest
@@ -251,6 +258,13 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// What the digest is of, where that is not the whole document.
+fn signed_text(bytes: &[u8], media_type: &MediaType) -> Option<Vec<u8>> {
+    (media_type.as_str() == MediaType::DOCKER_SCHEMA_1_SIGNED)
+        .then(|| schema1::payload(bytes))
+        .flatten()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// Most characters of a media type; RFC 6838 allows 127 on either side of the slash.
@@ -71,14 +72,18 @@ impl MediaType {
     pub const DOCKER_FOREIGN_LAYER_GZIP: &str =
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
-    /// The manifest types this client can walk, for the `Accept` header of a manifest request.
-    pub const ACCEPTED_MANIFESTS: [&str; 6] = [
+    /// The manifest types this client can read, for the `Accept` header of a manifest request. Those
+    /// of schema 1 are the last: it is converted or refused with a reason of its own, instead of not
+    /// being found.
+    pub const ACCEPTED_MANIFESTS: [&str; 8] = [
         Self::OCI_INDEX,
         Self::OCI_MANIFEST,
         Self::DOCKER_MANIFEST_LIST,
         Self::DOCKER_MANIFEST,
         Self::OCI_ARTIFACT_MANIFEST,
         Self::ORAS_ARTIFACT_MANIFEST,
+        Self::DOCKER_SCHEMA_1_SIGNED,
+        Self::DOCKER_SCHEMA_1,
     ];
 
     /// The media type of a `Content-Type` header: parameters dropped, lower case.
@@ -92,6 +97,37 @@ impl MediaType {
         } else {
             String::new()
         })
+    }
+
+    /// What the manifest `bytes` is where nobody else says it: it says so itself, or its members do.
+    #[must_use]
+    pub fn of_manifest(bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Document {
+            media_type: Option<MediaType>,
+            manifests: Option<IgnoredAny>,
+            config: Option<IgnoredAny>,
+            layers: Option<IgnoredAny>,
+            fs_layers: Option<IgnoredAny>,
+            signatures: Option<IgnoredAny>,
+        }
+        let document: Document = serde_json::from_slice(bytes).ok()?;
+        if document.media_type.is_some() {
+            return document.media_type;
+        }
+        let known = if document.manifests.is_some() {
+            Self::OCI_INDEX
+        } else if document.config.is_some() || document.layers.is_some() {
+            Self::OCI_MANIFEST
+        } else if document.fs_layers.is_some() && document.signatures.is_some() {
+            Self::DOCKER_SCHEMA_1_SIGNED
+        } else if document.fs_layers.is_some() {
+            Self::DOCKER_SCHEMA_1
+        } else {
+            return None;
+        };
+        Some(Self::new(known))
     }
 
     /// The text that goes into a `Content-Type` header.

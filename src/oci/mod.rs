@@ -12,6 +12,7 @@ mod manifest;
 mod media_type;
 mod platform;
 mod reference;
+mod schema1;
 
 pub use config::{ConfigError, HistoryEntry, ImageConfig, MAX_CONFIG_BYTES};
 pub use content::Content;
@@ -23,3 +24,4 @@ pub use manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
 pub use media_type::{LayerCompression, MediaType};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, RegistryHost, Repository, Tag};
+pub use schema1::{Schema1, Schema1Step};

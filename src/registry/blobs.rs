@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt as _, stream};
-use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
 use super::answer::{expect_uncompressed, text};
@@ -24,12 +24,32 @@ impl Client {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<bool, Error> {
+        let found = self.head_blob(repository, digest).await?;
+        Ok(found.is_some())
+    }
+
+    /// The bytes that the blob has; [`None`] when the repository does not have it, or does not say.
+    pub async fn blob_size(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
+        let found = self.head_blob(repository, digest).await?;
+        // The body of an answer to HEAD has no length, the header tells that of the content.
+        Ok(found.and_then(|answer| text(answer.headers(), CONTENT_LENGTH)?.parse().ok()))
+    }
+
+    async fn head_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<Response>, Error> {
         match self
             .send(&read_request(Method::HEAD, repository, digest))
             .await
         {
-            Ok(_) => Ok(true),
-            Err(Problem::NotFound { .. }) => Ok(false),
+            Ok(answer) => Ok(Some(answer)),
+            Err(Problem::NotFound { .. }) => Ok(None),
             Err(problem) => Err(Error::new(
                 Operation::FindBlob,
                 self.subject(repository, format!("@{digest}")),

@@ -7,8 +7,6 @@ use std::fmt;
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::answer::{check_content_digest, content_digest, text};
 use super::auth::Scopes;
@@ -177,7 +175,7 @@ impl Client {
             .fetch(&request, MAX_MANIFEST_BYTES, "a manifest")
             .await?;
         let media_type = specific_media_type(&headers)
-            .or_else(|| media_type_of(&body))
+            .or_else(|| MediaType::of_manifest(&body))
             .ok_or(Problem::Malformed("a manifest has no media type"))?;
         let manifest = match reference {
             ManifestReference::Digest(expected) => {
@@ -298,22 +296,4 @@ fn specific_media_type(headers: &HeaderMap) -> Option<MediaType> {
         "" | "application/json" | "application/octet-stream" | "text/plain" | "text/html"
     );
     (!says_nothing).then_some(media_type)
-}
-
-/// The media type that a manifest gives itself, by its member or by its structure.
-fn media_type_of(bytes: &[u8]) -> Option<MediaType> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Document {
-        media_type: Option<MediaType>,
-        manifests: Option<IgnoredAny>,
-        layers: Option<IgnoredAny>,
-    }
-    let document: Document = serde_json::from_slice(bytes).ok()?;
-    match (document.media_type, document.manifests, document.layers) {
-        (Some(media_type), _, _) => Some(media_type),
-        (None, Some(_), None) => Some(MediaType::new(MediaType::OCI_INDEX)),
-        (None, None, Some(_)) => Some(MediaType::new(MediaType::OCI_MANIFEST)),
-        _ => None,
-    }
 }

@@ -15,13 +15,13 @@ use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use super::archive::blocking;
-use super::file::{
-    is_empty, media_type_of, open_regular, read_regular, read_stream, write_blob, write_file,
-};
+use super::file::{is_empty, open_regular, read_regular, read_stream, write_blob, write_file};
 use super::{
     BlobError, ByteStream, Destination, Error, Existing, Outcome, Placed, Source, VerifiedBlob,
 };
-use crate::oci::{Content, Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, Repository, Tag};
+use crate::oci::{
+    Content, Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Repository, Tag,
+};
 use crate::registry::ManifestReference;
 
 const VERSION: &str = "version";
@@ -57,9 +57,19 @@ impl Files {
         let Some(bytes) = self.read(name.clone()).await? else {
             return Ok(None);
         };
-        let media_type = media_type_of(&bytes)
+        let media_type = MediaType::of_manifest(&bytes)
             .ok_or_else(|| self.malformed(format!("{name} is no manifest")))?;
         Ok(Some(Manifest::new(bytes, media_type)))
+    }
+
+    /// How long the file of a blob is, when it is there.
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        let path = self.path.join(file_name(digest));
+        blocking(&self.place, move || {
+            let file = open_regular(&path)?;
+            file.map(|file| Ok(file.metadata()?.len())).transpose()
+        })
+        .await
     }
 
     async fn write(&self, name: String, bytes: Bytes) -> Result<(), Error> {
@@ -188,6 +198,10 @@ impl Source for DirectorySource {
         let missing = self.files.missing(format!("blob {}", blob.digest));
         let path = self.files.path.join(file_name(&blob.digest));
         read_stream(self.files.place.clone(), path, offset, missing)
+    }
+
+    fn blob_size<'a>(&'a self, digest: &'a Digest) -> Outcome<'a, Option<u64>> {
+        self.files.blob_size(digest).boxed()
     }
 
     fn referrers<'a>(
@@ -341,16 +355,7 @@ impl Destination for DirectoryDestination {
     }
 
     fn has_blob<'a>(&'a self, blob: &'a Descriptor) -> Outcome<'a, bool> {
-        async move {
-            let path = self.files.path.join(file_name(&blob.digest));
-            let length = blocking(&self.files.place, move || {
-                let file = open_regular(&path)?;
-                file.map(|file| Ok(file.metadata()?.len())).transpose()
-            })
-            .await?;
-            Ok(length == Some(blob.size))
-        }
-        .boxed()
+        async move { Ok(self.files.blob_size(&blob.digest).await? == Some(blob.size)) }.boxed()
     }
 
     fn put_blob<'a>(

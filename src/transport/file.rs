@@ -9,13 +9,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tempfile::NamedTempFile;
 
 use super::archive::blocking;
 use super::{BlobError, ByteStream, Error, VerifiedBlob};
-use crate::oci::MediaType;
 
 /// Bytes of a blob that are read at once.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -78,32 +75,6 @@ fn read_file(place: String, file: File, offset: u64) -> ByteStream {
         Ok((!piece.is_empty()).then_some((piece, (place, file, next))))
     })
     .boxed()
-}
-
-/// What a manifest in a file is. Its parent says it; where none is known, it says so itself, or
-/// its members do.
-pub(super) fn media_type_of(bytes: &[u8]) -> Option<MediaType> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Document {
-        media_type: Option<String>,
-        manifests: Option<IgnoredAny>,
-        config: Option<IgnoredAny>,
-    }
-    let document: Document = serde_json::from_slice(bytes).ok()?;
-    match document {
-        Document {
-            media_type: Some(media_type),
-            ..
-        } => Some(MediaType::new(&media_type)),
-        Document {
-            manifests: Some(_), ..
-        } => Some(MediaType::new(MediaType::OCI_INDEX)),
-        Document {
-            config: Some(_), ..
-        } => Some(MediaType::new(MediaType::OCI_MANIFEST)),
-        Document { .. } => None,
-    }
 }
 
 /// A file that has another name until it is complete.

@@ -22,7 +22,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
 
 pub use self::content::{BlobReader, VerifiedBlob};
@@ -62,6 +63,12 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// The bytes of a blob from `offset` to its end, not verified: use [`VerifiedBlob`]. Nothing is
     /// read before the stream is polled.
     fn blob(&self, blob: &Descriptor, offset: u64) -> ByteStream;
+
+    /// How many bytes a blob has that no descriptor describes, as in Docker's schema 1; [`None`] when
+    /// the place cannot tell, or does not have it.
+    fn blob_size<'a>(&'a self, _digest: &'a Digest) -> Outcome<'a, Option<u64>> {
+        ready(Ok(None)).boxed()
+    }
 
     /// The manifests that name `subject` as their subject; empty when the place cannot tell.
     ///

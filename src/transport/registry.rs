@@ -142,6 +142,13 @@ impl Source for RegistryRepository {
             .boxed()
     }
 
+    fn blob_size<'a>(&'a self, digest: &'a Digest) -> Outcome<'a, Option<u64>> {
+        self.client
+            .blob_size(&self.repository, digest)
+            .err_into()
+            .boxed()
+    }
+
     fn referrers<'a>(
         &'a self,
         subject: &'a Digest,

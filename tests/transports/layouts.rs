@@ -1,7 +1,7 @@
 //! Layouts, their archives and skopeo's directories: to them, from them, and what skopeo says of it.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -13,16 +13,26 @@ use crate::support::registry::Registry;
 
 const PLACES: [&str; 3] = ["oci", "oci-archive", "dir"];
 
-fn transship(arguments: &[&str]) -> std::process::Output {
+pub(super) fn transship(arguments: &[&str]) -> Output {
+    transship_with("", arguments)
+}
+
+/// The command where the Docker daemon listens at `daemon`.
+pub(super) fn transship_with(daemon: &str, arguments: &[&str]) -> Output {
     Command::new(assert_cmd::cargo::cargo_bin("transship"))
         .args(arguments)
         .env_clear()
+        .env("DOCKER_HOST", daemon)
         .output()
         .unwrap()
 }
 
 pub(super) fn succeed(arguments: &[&str]) -> String {
-    let output = transship(arguments);
+    succeed_with("", arguments)
+}
+
+pub(super) fn succeed_with(daemon: &str, arguments: &[&str]) -> String {
+    let output = transship_with(daemon, arguments);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {error}");
     String::from_utf8(output.stdout).unwrap()

@@ -6,4 +6,7 @@ mod docker_hostile;
 mod images;
 mod layout_hostile;
 mod layouts;
+mod matrix;
+mod matrix_shapes;
 mod readings;
+mod schema1;

@@ -13,7 +13,7 @@ use crate::support::registry::Registry;
 use crate::support::tools::tool;
 
 /// What crane prints, which must succeed.
-fn crane(arguments: &[&str]) -> Vec<u8> {
+pub(super) fn crane(arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(tool("crane"))
         .args(arguments)
         .output()

@@ -97,16 +97,35 @@ fn the_same_bytes_come_out_on_every_machine(#[case] compression: &str, #[case] d
     assert_eq!(made.as_str(), format!("sha256:{digest}"));
 }
 
-#[test]
-fn it_makes_no_difference_how_many_threads_compress() {
+#[rstest]
+fn it_makes_no_difference_how_many_threads_compress(#[values(1, 3)] level: u8) {
     let content = content(9_000_000);
-    let [one, two, four] = [1, 2, 4].map(|workers| {
-        let mut encoder = zstd_encoder(Vec::new(), 3, workers).unwrap();
-        encoder.write_all(&content).unwrap();
-        Digest::sha256(&encoder.finish().unwrap())
-    });
-    assert_eq!(one, two);
-    assert_eq!(one, four);
+    let digests: std::collections::BTreeSet<_> = (1..=16)
+        .map(|workers| {
+            let mut encoder = zstd_encoder(Vec::new(), level, workers).unwrap();
+            encoder.write_all(&content).unwrap();
+            Digest::sha256(&encoder.finish().unwrap())
+        })
+        .collect();
+    assert_eq!(digests.len(), 1);
+}
+
+/// Layers that are converted side by side do not disturb each other.
+#[rstest]
+fn it_makes_no_difference_how_many_layers_are_converted_at_once(
+    #[values("gzip:6", "zstd:3")] compression: &str,
+) {
+    let content = content(300_000);
+    let alone = Digest::sha256(&compressed(&content, compression));
+    for threads in 1..=16 {
+        let all: Vec<_> = thread::scope(|scope| {
+            let running: Vec<_> = (0..threads)
+                .map(|_| scope.spawn(|| Digest::sha256(&compressed(&content, compression))))
+                .collect();
+            running.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|digest| *digest == alone), "{threads}");
+    }
 }
 
 #[rstest]
@@ -254,4 +273,39 @@ fn a_full_disk_ends_the_work() {
     let diff_id = Digest::sha256(&content);
     let result = recompress(&content[..], 1, &diff_id, Compression::ZSTD, Full);
     assert!(matches!(result, Err(CodecError::Output(_))), "{result:?}");
+}
+
+#[rstest]
+#[case::none("none", LayerCompression::None)]
+#[case::gzip("gzip", LayerCompression::Gzip)]
+#[case::zstd("zstd", LayerCompression::Zstd)]
+fn a_layer_is_measured(#[case] from: &str, #[case] compression: LayerCompression) {
+    let content = content(3 * BUFFER_BYTES + 7);
+    let layer = compressed(&content, from);
+    let expected = Measured {
+        compression,
+        diff_id: Digest::sha256(&content),
+    };
+    let input = Pieces {
+        content: &layer,
+        piece: 1000,
+    };
+    assert_eq!(measure(input, layer.len() as u64).unwrap(), expected);
+    if compression != LayerCompression::None {
+        let cut = &layer[..layer.len() - 1];
+        assert!(matches!(
+            measure(cut, cut.len() as u64),
+            Err(CodecError::Input { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_bomb_is_not_measured_to_its_end() {
+    let bomb = zstd::stream::encode_all(io::repeat(0).take(400 * 1024 * 1024), 1).unwrap();
+    let measured = measure(&bomb[..], bomb.len() as u64);
+    assert!(
+        matches!(measured, Err(CodecError::Bomb { .. })),
+        "{measured:?}"
+    );
 }

@@ -1,24 +1,19 @@
 //! Layers that are compressed anew: each once per run, as long as somebody needs its bytes.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::StreamExt as _;
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{OnceCell, Semaphore};
 
-use super::spool::{self, Spool};
-use crate::convert::{CodecError, Compression, Recompressed, recompress};
+use super::reader::{self, BlockingReader};
+use super::spool::Spool;
+use crate::convert::{CodecError, Compression, Measured, Recompressed, measure, recompress};
+use crate::copy::Failure;
 use crate::copy::progress::{BlobOutcome, Counters, Event, Observer};
-use crate::copy::{Failure, Side};
 use crate::oci::{Descriptor, Digest};
-use crate::reason::Reason;
-use crate::transport::{ByteStream, Error, Source, VerifiedBlob};
+use crate::transport::Source;
 
 /// How often a layer is read, after all that its client repeats by itself.
 const ATTEMPTS: u32 = 4;
@@ -66,17 +61,11 @@ type Known = Arc<tokio::sync::Mutex<Option<(Recompressed, Weak<Spool>)>>>;
 #[derive(Debug)]
 pub(super) struct Layers {
     known: Mutex<HashMap<(Digest, Compression), Known>>,
+    measured: Mutex<HashMap<Digest, Arc<OnceCell<Measured>>>>,
     processors: Semaphore,
     counters: Arc<Counters>,
     observer: Arc<dyn Observer>,
     first_wait: Duration,
-}
-
-/// Why one attempt failed.
-#[derive(Debug)]
-enum Failed {
-    Source(Error),
-    Codec(CodecError),
 }
 
 impl Layers {
@@ -88,6 +77,7 @@ impl Layers {
         let processors = available_parallelism().map_or(1, usize::from);
         Self {
             known: Mutex::default(),
+            measured: Mutex::default(),
             processors: Semaphore::new(processors),
             counters,
             observer,
@@ -149,143 +139,82 @@ impl Layers {
         source: &Arc<dyn Source>,
         task: &Task,
     ) -> Result<(Recompressed, Arc<Spool>), Failure> {
+        let Task {
+            layer,
+            diff_id,
+            compression,
+        } = task.clone();
+        let size = layer.size;
+        let (result, spool) = self
+            .read(source, &layer, move |input| {
+                let spool = Spool::create().map_err(CodecError::Output)?;
+                let result = recompress(input, size, &diff_id, compression, spool.writer())?;
+                Ok((result, spool))
+            })
+            .await?;
+        self.counters.count_recompressed(result.uncompressed);
+        Ok((result, Arc::new(spool)))
+    }
+
+    /// What `layer` is, looked at once per run.
+    pub(super) async fn measure(
+        &self,
+        source: &Arc<dyn Source>,
+        layer: &Descriptor,
+    ) -> Result<Measured, Failure> {
+        let measured = Arc::clone(
+            self.measured
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(layer.digest.clone())
+                .or_default(),
+        );
+        let size = layer.size;
+        measured
+            .get_or_try_init(|| self.read(source, layer, move |input| measure(input, size)))
+            .await
+            .cloned()
+    }
+
+    /// Reads a layer on a thread of its own as `work` does, from the start again when its source
+    /// fails on the way.
+    async fn read<T, W>(
+        &self,
+        source: &Arc<dyn Source>,
+        layer: &Descriptor,
+        work: W,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        W: FnOnce(BlockingReader) -> Result<T, CodecError> + Clone + Send + 'static,
+    {
         // The semaphore is never closed.
         let _permit = self.processors.acquire().await.ok();
         let mut wait = self.first_wait;
         let mut attempt = 1;
         loop {
             self.observer.observe(&Event::BlobStarted {
-                blob: &task.layer,
+                blob: layer,
                 destination: "conversion",
             });
-            let made = self.make_once(source, task).await;
+            let read = reader::read(source, layer, &self.observer, work.clone()).await;
             self.observer.observe(&Event::BlobEnded {
-                digest: &task.layer.digest,
-                outcome: match &made {
+                digest: &layer.digest,
+                outcome: match &read {
                     Ok(_) => BlobOutcome::Converted,
                     Err(_) => BlobOutcome::Failed,
                 },
             });
-            match made {
-                Ok((result, spool)) => {
-                    self.counters.count_recompressed(result.uncompressed);
-                    return Ok((result, Arc::new(spool)));
-                }
-                Err(Failed::Source(error)) if error.is_transient() && attempt < ATTEMPTS => {
-                    tracing::warn!(digest = %task.layer.digest, attempt, %error, "conversion starts over");
+            match read {
+                Ok(result) => return Ok(result),
+                Err(failed) if failed.is_transient() && attempt < ATTEMPTS => {
+                    tracing::warn!(digest = %layer.digest, attempt, %failed, "conversion starts over");
                     tokio::time::sleep(wait).await;
                     attempt += 1;
                     wait *= 2;
                 }
-                Err(failed) => return Err(failed.into_failure(source.as_ref(), &task.layer)),
+                Err(failed) => return Err(failed.into_failure(source.as_ref(), layer)),
             }
         }
-    }
-
-    async fn make_once(
-        &self,
-        source: &Arc<dyn Source>,
-        task: &Task,
-    ) -> Result<(Recompressed, Spool), Failed> {
-        let cancelled = CancellationToken::new();
-        // Whoever waits no longer leaves no thread behind.
-        let _cancel = cancelled.clone().drop_guard();
-        let content = VerifiedBlob::new(task.layer.clone(), Arc::new(Arc::clone(source)));
-        let (task, observer) = (task.clone(), Arc::clone(&self.observer));
-        let handle = Handle::current();
-        let working = tokio::task::spawn_blocking(move || {
-            let mut failure = None;
-            let input = BlockingReader {
-                content: content.read_from(0),
-                piece: Bytes::new(),
-                failure: &mut failure,
-                handle,
-                cancelled,
-                observer,
-                digest: &task.layer.digest,
-            };
-            let spool = Spool::create().map_err(|error| Failed::Source(spool::failed(error)))?;
-            let result = recompress(
-                input,
-                task.layer.size,
-                &task.diff_id,
-                task.compression,
-                spool.writer(),
-            );
-            match (failure, result) {
-                (Some(error), Err(_)) => Err(Failed::Source(error)),
-                (_, Err(CodecError::Output(error))) => Err(Failed::Source(spool::failed(error))),
-                (_, Err(error)) => Err(Failed::Codec(error)),
-                (_, Ok(result)) => Ok((result, spool)),
-            }
-        });
-        working.await.unwrap_or_else(|_| {
-            let ended = io::Error::other("the conversion ended unexpectedly");
-            Err(Failed::Source(spool::failed(ended)))
-        })
-    }
-}
-
-impl Failed {
-    fn into_failure(self, source: &dyn Source, layer: &Descriptor) -> Failure {
-        match self {
-            // Only the temporary file fails like that; it is no place of the run.
-            Self::Source(error @ Error::File { .. }) => Failure {
-                reason: Reason::StorageFailed,
-                message: error.to_string(),
-            },
-            Self::Source(error) => Failure::of_place(Side::Source, &error),
-            Self::Codec(error) => Failure {
-                reason: Reason::SourceInvalid,
-                message: format!(
-                    "layer {} of {} cannot be converted: {error}",
-                    layer.digest,
-                    source.name()
-                ),
-            },
-        }
-    }
-}
-
-/// A stream as threads read it. What goes wrong in it is kept, because an [`io::Error`] is all that
-/// a reader can say.
-struct BlockingReader<'a> {
-    content: ByteStream,
-    piece: Bytes,
-    failure: &'a mut Option<Error>,
-    handle: Handle,
-    cancelled: CancellationToken,
-    observer: Arc<dyn Observer>,
-    digest: &'a Digest,
-}
-
-impl Read for BlockingReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            let next = self
-                .handle
-                .block_on(self.cancelled.run_until_cancelled(self.content.next()));
-            match next {
-                None => return Err(io::Error::other("cancelled")),
-                Some(None) => return Ok(0),
-                Some(Some(Ok(piece))) => {
-                    self.observer.observe(&Event::BlobBytes {
-                        digest: self.digest,
-                        bytes: piece.len() as u64,
-                    });
-                    self.piece = piece;
-                }
-                Some(Some(Err(error))) => {
-                    *self.failure = Some(error);
-                    return Err(io::Error::other("the source failed"));
-                }
-            }
-        }
-        let length = self.piece.len().min(buffer.len());
-        let taken = self.piece.split_to(length);
-        if let Some(target) = buffer.get_mut(..length) {
-            target.copy_from_slice(&taken);
-        }
-        Ok(length)
     }
 }

@@ -4,6 +4,8 @@
 //! have to be, where their bytes are kept meanwhile, and that none is compressed twice.
 
 mod layers;
+mod reader;
+mod schema1;
 mod source;
 mod spool;
 mod write;
@@ -16,13 +18,15 @@ use tokio::sync::Semaphore;
 
 use self::layers::{ConvertedLayer, Layers};
 use self::source::ConvertedSource;
+pub(super) use self::write::Original;
 use super::blob::Trust;
 use super::closure::Closure;
 use super::engine::Goal;
 use super::progress::{Counters, Observer};
 use super::{Failure, Side};
 use crate::convert::{
-    Conversion, Error, Memo, NewLayer, convert_index, convert_manifest, layers_to_recompress,
+    Conversion, Error, Format, Memo, NewLayer, convert_index, convert_manifest,
+    layers_to_recompress,
 };
 use crate::oci::{Content, Descriptor, Digest, ImageConfig, MAX_CONFIG_BYTES, Manifest};
 use crate::reason::Reason;
@@ -65,6 +69,20 @@ impl Conversions {
             conversion,
             layers: Arc::new(Layers::new(counters, observer, first_wait)),
             images: Semaphore::new(PARALLEL_IMAGES),
+        }
+    }
+
+    /// The image `root` of `source`, made into one that can be walked if it is of schema 1 and may be
+    /// converted, and where it can be read.
+    pub(super) async fn readable(
+        &self,
+        source: &Arc<dyn Source>,
+        root: Manifest,
+    ) -> Result<(Arc<dyn Source>, Manifest), Failure> {
+        if root.media_type().is_schema_1() && self.conversion.format != Format::Preserve {
+            self.convert_schema_1(source, &root).await
+        } else {
+            Ok((Arc::clone(source), root))
         }
     }
 

@@ -71,6 +71,10 @@ impl Source for ConvertedSource {
         .boxed()
     }
 
+    fn blob_size<'a>(&'a self, digest: &'a Digest) -> Outcome<'a, Option<u64>> {
+        self.original.blob_size(digest)
+    }
+
     fn referrers<'a>(
         &'a self,
         subject: &'a Digest,

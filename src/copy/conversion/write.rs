@@ -1,5 +1,7 @@
 //! One image that is converted and then written to each of its targets.
 
+use std::sync::Arc;
+
 use futures::future::join_all;
 
 use super::ConvertedImage;
@@ -9,18 +11,33 @@ use crate::copy::engine::{Engine, Goal, ImageOutcome};
 use crate::copy::{Copied, Failure, ImageCopy, Selection};
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
+use crate::transport::Source;
+
+/// An image before its conversion.
+pub(in crate::copy) struct Original<'a> {
+    /// Where it can be read.
+    pub(in crate::copy) place: &'a Arc<dyn Source>,
+    /// What the source calls it.
+    pub(in crate::copy) digest: &'a Digest,
+    /// What is converted of it.
+    pub(in crate::copy) root: Manifest,
+}
 
 impl Engine<'_> {
-    /// Writes the image `root`, which is `source` at the source, in its new form wherever something
-    /// else is.
+    /// Writes an image in its new form wherever something else is.
     pub(in crate::copy) async fn write_converted(
         &self,
         copy: &ImageCopy,
         goals: &[Goal<'_>],
         current: Vec<Result<Option<Digest>, Failure>>,
-        (source, root): (&Digest, Manifest),
+        image: Original<'_>,
         trust: Trust,
     ) -> Result<ImageOutcome, Failure> {
+        let Original {
+            place,
+            digest: source,
+            root,
+        } = image;
         if matches!(self.options.platforms, Selection::Sparse(_)) {
             return Err(Failure {
                 reason: Reason::ConversionUnsupported,
@@ -32,7 +49,7 @@ impl Engine<'_> {
         let alone = self.root_lock(root.digest());
         let alone = alone.lock().await;
         let _room = self.conversions.room().await;
-        let closure = Closure::read(&copy.source, root, &Selection::All).await?;
+        let closure = Closure::read(place, root, &Selection::All).await?;
         let writes = goals.iter().zip(current).map(|(goal, current)| {
             let closure = &closure;
             async move {
@@ -40,7 +57,7 @@ impl Engine<'_> {
                 let memo = self.conversions.memo(goal, current.as_ref(), trust).await;
                 let image = self
                     .conversions
-                    .convert(&copy.source, closure, goal, &memo)
+                    .convert(place, closure, goal, &memo)
                     .await?;
                 let unchanged = current.as_ref() == Some(image.closure.root_digest());
                 if !unchanged {
@@ -62,6 +79,7 @@ impl Engine<'_> {
         let subjects = written
             .iter()
             .find_map(|result| result.as_ref().ok())
+            .filter(|_| Arc::ptr_eq(place, &copy.source))
             .map_or_else(Vec::new, |(_, image)| image.unchanged.clone());
         let mut outcome: ImageOutcome = written
             .into_iter()

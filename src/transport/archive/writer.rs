@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use tar::Header;
+use tar::{EntryType, Header};
 
 use super::sink::Sink;
 use super::tar_index::BLOCK;
@@ -10,6 +10,9 @@ use crate::transport::{BlobError, ByteStream, Error};
 
 /// Zeros that are written at once.
 const ZEROS: Bytes = Bytes::from_static(&[0; 64 * 1024]);
+
+/// Bytes of a name in a header.
+const NAME_BYTES: usize = 100;
 
 /// An archive that is being written.
 #[derive(Debug)]
@@ -110,20 +113,24 @@ impl TarWriter {
         Ok(())
     }
 
+    /// The header of a file, behind another one with its name when that has no room in it.
     fn header(&self, name: &str, size: u64) -> Result<Bytes, Error> {
-        let mut header = Header::new_gnu();
-        header.set_path(name).map_err(|source| Error::File {
+        let failed = |source| Error::File {
             place: self.place.clone(),
             source,
-        })?;
-        header.set_size(size);
-        // The same image makes the same archive, whoever writes it and when.
-        header.set_mode(0o444);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
+        };
+        let mut header = plain_header(size);
+        let mut blocks = Vec::new();
+        if name.len() <= NAME_BYTES {
+            header.set_path(name).map_err(failed)?;
+        } else {
+            blocks = long_name(name).map_err(failed)?;
+            let start = name.as_bytes().get(..NAME_BYTES).unwrap_or_default();
+            header.as_old_mut().name.copy_from_slice(start);
+        }
         header.set_cksum();
-        Ok(Bytes::copy_from_slice(header.as_bytes()))
+        blocks.extend_from_slice(header.as_bytes());
+        Ok(Bytes::from(blocks))
     }
 
     async fn write_zeros(&mut self, mut count: u64) -> Result<(), Error> {
@@ -155,4 +162,31 @@ impl TarWriter {
             problem: "writing it was interrupted: write it anew".to_owned(),
         }
     }
+}
+
+/// A header without a name. The same image makes the same archive, whoever writes it and when.
+fn plain_header(size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(0o444);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+/// The entry that names the next one, as GNU tar writes it and all others read it. A digest of sha512
+/// is longer than any part of a name that a header has room for.
+fn long_name(name: &str) -> std::io::Result<Vec<u8>> {
+    let length = name.len() as u64 + 1;
+    let mut header = plain_header(length);
+    header.set_entry_type(EntryType::GNULongName);
+    header.set_path("././@LongLink")?;
+    header.set_cksum();
+    let mut blocks = header.as_bytes().to_vec();
+    blocks.extend_from_slice(name.as_bytes());
+    // At least one zero ends the name.
+    let padded = BLOCK + length.next_multiple_of(BLOCK);
+    blocks.resize(usize::try_from(padded).unwrap_or(blocks.len()), 0);
+    Ok(blocks)
 }

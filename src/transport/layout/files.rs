@@ -7,9 +7,9 @@ use futures::{StreamExt as _, stream};
 use serde::Deserialize;
 
 use super::table::{self, INDEX, MARKER, Table, blob_path};
-use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest};
+use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType};
 use crate::transport::archive::{ArchiveFile, blocking};
-use crate::transport::file::{media_type_of, open_regular, read_regular, read_stream};
+use crate::transport::file::{open_regular, read_regular, read_stream};
 use crate::transport::{ByteStream, Error};
 
 /// Most bytes of the file that marks a layout.
@@ -77,7 +77,7 @@ impl Files {
         let Some(bytes) = self.read(&blob_path(digest), MAX_MANIFEST_BYTES).await? else {
             return Ok(None);
         };
-        let media_type = media_type_of(&bytes)
+        let media_type = MediaType::of_manifest(&bytes)
             .ok_or_else(|| self.malformed(format!("its blob {digest} is no manifest")))?;
         Manifest::verified(bytes, media_type, digest)
             .map(Some)

@@ -208,11 +208,16 @@ impl Registry {
     /// Puts a blob into a repository.
     pub(crate) fn seed_blob(&self, repository: &str, content: &[u8]) -> Digest {
         let digest = Digest::sha256(content);
+        self.seed_blob_as(repository, &digest, content);
+        digest
+    }
+
+    /// Puts a blob into a repository under its digest of some algorithm.
+    pub(crate) fn seed_blob_as(&self, repository: &str, digest: &Digest, content: &[u8]) {
         let content = Bytes::copy_from_slice(content);
         let mut state = self.state();
         let repository = state.storage.repository(repository);
         repository.blobs.insert(digest.clone(), content);
-        digest
     }
 
     /// Puts a manifest of any kind into a repository; its `mediaType` field says which.
@@ -222,18 +227,34 @@ impl Registry {
         tag: Option<&str>,
         document: &Value,
     ) -> Digest {
-        let bytes = Bytes::from(document.to_string());
-        let digest = Digest::sha256(&bytes);
-        let media_type = document["mediaType"].as_str().unwrap().to_owned();
+        let bytes = document.to_string();
+        let digest = Digest::sha256(bytes.as_bytes());
+        let media_type = document["mediaType"].as_str().unwrap();
+        self.seed_document(repository, tag, media_type, bytes, digest.clone());
+        digest
+    }
+
+    /// Puts a document into a repository that may not say what it is, and whose digest may be of
+    /// something else.
+    pub(crate) fn seed_document(
+        &self,
+        repository: &str,
+        tag: Option<&str>,
+        media_type: &str,
+        document: String,
+        digest: Digest,
+    ) {
         let mut state = self.state();
         let stored = state.storage.repository(repository);
-        let manifest = StoredManifest { bytes, media_type };
+        let manifest = StoredManifest {
+            bytes: Bytes::from(document),
+            media_type: media_type.to_owned(),
+        };
         stored.manifests.insert(digest.clone(), manifest);
         if let Some(tag) = tag {
-            stored.tags.insert(tag.to_owned(), digest.clone());
+            stored.tags.insert(tag.to_owned(), digest);
             state.storage.check(repository);
         }
-        digest
     }
 
     /// Puts an OCI image with these layers into a repository.
