@@ -114,6 +114,8 @@ impl Client {
             subject: self.subject(repository, format!("@{}", blob.digest)),
             least_chunk: 0,
             reopened: true,
+            ended: false,
+            left: Arc::clone(&self.inner.left_uploads),
         })
     }
 
@@ -162,6 +164,7 @@ impl<C: BlobContent> Transfer<'_, C> {
         loop {
             let failed = match self.transfer().await {
                 Ok(()) => {
+                    self.session.ended = true;
                     self.forget().await;
                     return Ok(());
                 }
@@ -363,9 +366,9 @@ impl<C: BlobContent> Transfer<'_, C> {
     }
 
     /// Leaves nothing behind of the session.
-    async fn give_up(&self) {
+    async fn give_up(&mut self) {
         self.forget().await;
-        self.client.abandon(&self.session).await;
+        self.client.abandon(&mut self.session).await;
     }
 }
 

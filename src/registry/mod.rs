@@ -20,6 +20,7 @@ mod failure;
 pub(crate) mod fuzzing;
 mod http;
 mod large_upload;
+mod left_uploads;
 mod limit;
 mod link;
 mod manifests;
@@ -49,6 +50,7 @@ use url::Url;
 use self::auth::Authenticator;
 use self::error::{Operation, Problem, Subject};
 use self::http::Transport;
+use self::left_uploads::LeftUploads;
 use self::limit::Limit;
 use self::saved_uploads::SavedUploads;
 use crate::oci::{RegistryHost, Repository};
@@ -85,6 +87,7 @@ struct Inner {
     referrers_asked: OnceCell<()>,
     /// Held while a fallback tag of referrers is changed.
     fallback_writes: Mutex<()>,
+    left_uploads: Arc<LeftUploads>,
 }
 
 impl fmt::Debug for Client {
@@ -133,6 +136,7 @@ impl Client {
                 lacks_referrers: AtomicBool::new(false),
                 referrers_asked: OnceCell::new(),
                 fallback_writes: Mutex::new(()),
+                left_uploads: Arc::default(),
             }),
             saved_uploads: None,
         })

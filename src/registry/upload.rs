@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
+use futures::future::join_all;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION,
 };
@@ -24,6 +25,7 @@ use super::error::{Operation, Pointer, Problem, Subject};
 use super::exchange::{Request, load, told_to_wait};
 use super::failure::TransportFailure;
 use super::http::{BULK_BYTES, Side};
+use super::left_uploads::{LeftUpload, LeftUploads};
 use super::meter::{Interruption, Meter};
 use super::origin::{self, Refusal};
 use super::{Client, Error};
@@ -54,6 +56,21 @@ pub struct UploadSession {
     pub(super) least_chunk: u64,
     /// Whether an earlier process has opened it, so that it may hold bytes.
     pub(super) reopened: bool,
+    /// Whether the registry needs to hear nothing more of it.
+    pub(super) ended: bool,
+    /// Where it is left when it is dropped in the middle.
+    pub(super) left: Arc<LeftUploads>,
+}
+
+impl Drop for UploadSession {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.left.add(LeftUpload {
+                location: self.location.clone(),
+                scopes: self.scopes.clone(),
+            });
+        }
+    }
 }
 
 /// A part of a blob as one request sends it.
@@ -104,19 +121,39 @@ impl Client {
         mount_from: Option<&Repository>,
     ) -> Result<Upload, Error> {
         let subject = self.subject(repository, format!("@{digest}"));
-        let mounted = match mount_from {
-            Some(source) => self.mount(repository, digest, source, &subject).await,
-            None => Ok(None),
+        let (client, about) = (self.clone(), subject.clone());
+        let (repository, digest) = (repository.clone(), digest.clone());
+        let mount_from = mount_from.cloned();
+        let begun = async move {
+            client
+                .begin_upload(&repository, &digest, mount_from.as_ref(), &about)
+                .await
         };
-        let started = match mounted {
-            Ok(Some(upload)) => Ok(upload),
-            Ok(None) => self
-                .open_session(repository, &subject)
+        let left = &self.inner.left_uploads;
+        left.open(begun)
+            .await
+            .unwrap_or(Err(Problem::Transport(TransportFailure::Closed)))
+            .map_err(|problem| Error::new(Operation::StartUpload, subject, problem))
+    }
+
+    async fn begin_upload(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        mount_from: Option<&Repository>,
+        subject: &Subject,
+    ) -> Result<Upload, Problem> {
+        let mounted = match mount_from {
+            Some(source) => self.mount(repository, digest, source, subject).await?,
+            None => None,
+        };
+        match mounted {
+            Some(upload) => Ok(upload),
+            None => self
+                .open_session(repository, subject)
                 .await
                 .map(Upload::Session),
-            Err(problem) => Err(problem),
-        };
-        started.map_err(|problem| Error::new(Operation::StartUpload, subject, problem))
+        }
     }
 
     /// Sends the content of `blob` in one request that ends the upload.
@@ -126,7 +163,7 @@ impl Client {
     /// is cancelled if the registry answers quickly enough.
     pub async fn upload_blob<S, E>(
         &self,
-        session: UploadSession,
+        mut session: UploadSession,
         blob: &Descriptor,
         content: S,
     ) -> Result<(), UploadError<E>>
@@ -145,7 +182,10 @@ impl Client {
         let sent = self.send_part(&session, &whole, body, &meter).await;
         // A failed source also breaks the request, so it is the first cause.
         let error = match (meter.interruption(), sent) {
-            (None, Ok(_)) => return Ok(()),
+            (None, Ok(_)) => {
+                session.ended = true;
+                return Ok(());
+            }
             (Some(Interruption::Source(error)), _) => UploadError::Source(error),
             (Some(Interruption::Length), _) => UploadError::SourceLength {
                 expected: blob.size,
@@ -156,7 +196,7 @@ impl Client {
                 problem,
             )),
         };
-        self.abandon(&session).await;
+        self.abandon(&mut session).await;
         Err(error)
     }
 
@@ -176,9 +216,9 @@ impl Client {
                 check_content_digest(response.headers(), digest)?;
                 Ok(Some(Upload::Mounted))
             }
-            Ok(response) => {
-                session(&response, scopes, subject).map(|session| Some(Upload::Session(session)))
-            }
+            Ok(response) => self
+                .session(&response, scopes, subject)
+                .map(|session| Some(Upload::Session(session))),
             Err(
                 Problem::Unauthorized { .. }
                 | Problem::Denied { .. }
@@ -201,7 +241,30 @@ impl Client {
         let response = self
             .send(&Request::new(Method::POST, target, scopes.clone()))
             .await?;
-        session(&response, scopes, subject)
+        self.session(&response, scopes, subject)
+    }
+
+    /// The session that an answer opened.
+    fn session(
+        &self,
+        response: &Response,
+        scopes: Scopes,
+        subject: &Subject,
+    ) -> Result<UploadSession, Problem> {
+        let location = text(response.headers(), LOCATION).ok_or(Problem::Malformed(
+            "an upload was accepted without a Location",
+        ))?;
+        Ok(UploadSession {
+            location: resolve(response.url(), location)?,
+            scopes,
+            subject: subject.clone(),
+            least_chunk: text(response.headers(), LEAST_CHUNK)
+                .and_then(|bytes| bytes.trim().parse().ok())
+                .unwrap_or_default(),
+            reopened: false,
+            ended: false,
+            left: Arc::clone(&self.inner.left_uploads),
+        })
     }
 
     /// Sends one part into a session, and returns the answer when it is a success.
@@ -220,8 +283,9 @@ impl Client {
             }
             None => Method::PATCH,
         };
-        let (mut request, authorization) =
-            self.session_request(session, method.clone(), url).await?;
+        let (mut request, authorization) = self
+            .session_request(&session.scopes, method.clone(), url)
+            .await?;
         let headers = request.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.length));
         headers.insert(
@@ -283,13 +347,30 @@ impl Client {
     /// Ends a session that is of no use any more, if the registry answers quickly enough.
     ///
     /// It costs a try; the registry also forgets the session by itself.
-    pub(super) async fn abandon(&self, session: &UploadSession) {
-        let _ = timeout(CANCEL_TIME, self.cancel(session)).await;
+    pub(super) async fn abandon(&self, session: &mut UploadSession) {
+        let _ = timeout(CANCEL_TIME, self.cancel(&session.scopes, &session.location)).await;
+        session.ended = true;
     }
 
-    async fn cancel(&self, session: &UploadSession) -> Result<(), Problem> {
+    /// Ends the sessions of uploads that were broken off by dropping them, if the registry answers
+    /// within five seconds. A client that saves its uploads leaves them to the next process.
+    pub async fn end_uploads(&self) {
+        if self.saved_uploads.is_some() {
+            return;
+        }
+        let end_all = async {
+            let left = self.inner.left_uploads.take().await;
+            let ends = left
+                .iter()
+                .map(|upload| self.cancel(&upload.scopes, &upload.location));
+            join_all(ends).await;
+        };
+        let _ = timeout(CANCEL_TIME, end_all).await;
+    }
+
+    async fn cancel(&self, scopes: &Scopes, location: &Url) -> Result<(), Problem> {
         let (request, _) = self
-            .session_request(session, Method::DELETE, session.location.clone())
+            .session_request(scopes, Method::DELETE, location.clone())
             .await?;
         self.inner
             .transport
@@ -301,14 +382,14 @@ impl Client {
     /// A request to the location of a session, authorized as the session was.
     async fn session_request(
         &self,
-        session: &UploadSession,
+        scopes: &Scopes,
         method: Method,
         url: Url,
     ) -> Result<(reqwest::Request, Authorization), Problem> {
         let authorization = self
             .inner
             .authenticator
-            .authorize(&self.inner.transport, &session.scopes, None)
+            .authorize(&self.inner.transport, scopes, None)
             .await?;
         let mut request = reqwest::Request::new(method, url);
         if let Some(header) = authorization.header() {
@@ -326,26 +407,6 @@ impl UploadSession {
         }
         Ok(())
     }
-}
-
-/// The session that an answer opened.
-fn session(
-    response: &Response,
-    scopes: Scopes,
-    subject: &Subject,
-) -> Result<UploadSession, Problem> {
-    let location = text(response.headers(), LOCATION).ok_or(Problem::Malformed(
-        "an upload was accepted without a Location",
-    ))?;
-    Ok(UploadSession {
-        location: resolve(response.url(), location)?,
-        scopes,
-        subject: subject.clone(),
-        least_chunk: text(response.headers(), LEAST_CHUNK)
-            .and_then(|bytes| bytes.trim().parse().ok())
-            .unwrap_or_default(),
-        reopened: false,
-    })
 }
 
 /// Where a session is, when the origin policy allows it.
