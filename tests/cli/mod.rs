@@ -1,8 +1,10 @@
 //! The binary as people use it.
 
 mod credentials;
+mod guides;
 mod help;
 mod images;
+mod terminal;
 
 use std::process::Output;
 
