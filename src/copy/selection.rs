@@ -307,13 +307,16 @@ mod tests {
             Reason::SourceInvalid
         );
         assert_eq!(Selection::All.image(&index).unwrap(), None);
-        let two = index_of(&digests[..2], json!({"os": "linux", "architecture": "arm"}));
+        let two = index_of(
+            &digests[..2],
+            &json!({"os": "linux", "architecture": "arm"}),
+        );
         let several = Selection::Image("linux/arm".parse().unwrap()).image(&two);
         let message = several.unwrap_err().message;
         assert!(message.contains("2 images for linux/arm"), "{message}");
     }
 
-    fn index_of(digests: &[Digest], platform: Value) -> Manifest {
+    fn index_of(digests: &[Digest], platform: &Value) -> Manifest {
         let entries: Vec<Value> = digests
             .iter()
             .map(|digest| {

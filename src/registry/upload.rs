@@ -43,7 +43,7 @@ pub enum Upload {
     /// The blob is in the repository now; nothing has to be sent.
     Mounted,
     /// The registry waits for the content.
-    Session(UploadSession),
+    Session(Box<UploadSession>),
 }
 
 /// An open upload of one blob. The registry ends an unused one by itself after a while.
@@ -152,7 +152,7 @@ impl Client {
             None => self
                 .open_session(repository, subject)
                 .await
-                .map(Upload::Session),
+                .map(|session| Upload::Session(Box::new(session))),
         }
     }
 
@@ -218,7 +218,7 @@ impl Client {
             }
             Ok(response) => self
                 .session(&response, scopes, subject)
-                .map(|session| Some(Upload::Session(session))),
+                .map(|session| Some(Upload::Session(Box::new(session)))),
             Err(
                 Problem::Unauthorized { .. }
                 | Problem::Denied { .. }

@@ -87,7 +87,7 @@ impl RegistryRepository {
             .map_err(|error| BlobError::Destination(error.into()))?;
         Ok(match upload {
             Upload::Mounted => None,
-            Upload::Session(session) => Some(session),
+            Upload::Session(session) => Some(*session),
         })
     }
 }

@@ -99,7 +99,7 @@ async fn whoever_closes_the_pipe_has_seen_enough() {
         &["inspect", "--raw", &image],
         &["copy", "--dry-run", &image, &image],
         &["copy", "-q", &image, &image],
-        &["list-tags", &image[..image.len() - 2]],
+        &["list-tags", &format!("{}/app", registry.host())],
         &["digest", &image],
         &["crds"],
         &["completion", "bash"],

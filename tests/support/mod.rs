@@ -108,7 +108,7 @@ pub(crate) fn pieces(
 /// The session that an upload must have opened.
 pub(crate) fn session(upload: Upload) -> UploadSession {
     match upload {
-        Upload::Session(session) => session,
+        Upload::Session(session) => *session,
         Upload::Mounted => panic!("mounted, although nothing was to mount"),
     }
 }
