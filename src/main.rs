@@ -5,7 +5,6 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use transship::cli::{CommandLine, sentence};
@@ -13,7 +12,14 @@ use transship::worker::EXIT_INTERRUPTED;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::read() {
+        Ok(command_line) => command_line,
+        Err(told) => {
+            // Help is no error; and nobody may be listening.
+            let _ = told.print();
+            return Ok(ExitCode::from(u8::try_from(told.exit_code())?));
+        }
+    };
     // The only place that chooses the cryptography; a second provider is not linked.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()

@@ -10,6 +10,7 @@ mod crds;
 mod credentials;
 mod delete;
 mod digest;
+mod habits;
 mod hint;
 mod inspect;
 mod list_tags;
@@ -97,6 +98,14 @@ impl LogArguments {
 }
 
 impl CommandLine {
+    /// Reads the arguments of the process.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|mut error| {
+            habits::correct(&mut error);
+            error
+        })
+    }
+
     /// Runs the command until it is done or `cancel` is triggered.
     pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<ExitCode> {
         let places = self.command.places();
