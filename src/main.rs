@@ -5,14 +5,21 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use transship::cli::{CommandLine, sentence};
+use transship::worker::EXIT_INTERRUPTED;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::read() {
+        Ok(command_line) => command_line,
+        Err(told) => {
+            // Help is no error; and nobody may be listening.
+            let _ = told.print();
+            return Ok(ExitCode::from(u8::try_from(told.exit_code())?));
+        }
+    };
     // The only place that chooses the cryptography; a second provider is not linked.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -21,8 +28,12 @@ async fn main() -> anyhow::Result<ExitCode> {
         anyhow::bail!("a cryptography provider is installed already");
     }
     let cancel = CancellationToken::new();
-    cancel_on_signal(cancel.clone()).context("cannot listen for signals")?;
-    match command_line.run(cancel).await {
+    let told_twice = cancel_on_signal(cancel.clone()).context("cannot listen for signals")?;
+    let result = tokio::select! {
+        result = command_line.run(cancel) => result,
+        () = told_twice.cancelled() => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+    };
+    match result {
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => {
@@ -34,18 +45,23 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// SIGTERM and SIGINT ask everything to end in order.
-fn cancel_on_signal(cancel: CancellationToken) -> io::Result<()> {
+/// SIGTERM and SIGINT ask everything to end in order; the second of them, which the token that is
+/// returned tells, to end at once.
+fn cancel_on_signal(cancel: CancellationToken) -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let told_twice = CancellationToken::new();
+    let told_again = told_twice.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for token in [cancel, told_again] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            token.cancel();
         }
-        cancel.cancel();
     });
-    Ok(())
+    Ok(told_twice)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -12,7 +12,9 @@ use super::{CommandLine, output};
 Examples:
   transship completion bash > /etc/bash_completion.d/transship
   transship completion zsh > \"${fpath[1]}/_transship\"
-  transship completion fish > ~/.config/fish/completions/transship.fish")]
+  transship completion fish > ~/.config/fish/completions/transship.fish
+
+Exit codes: 0 printed; 2 wrong usage.")]
 pub(super) struct Arguments {
     /// The shell
     #[arg(value_enum)]

@@ -6,8 +6,9 @@ use anyhow::bail;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::access::BothArguments;
 use super::copy::one_image;
-use super::places::{BothArguments, PLACES};
+use super::places::{self, PLACES};
 use super::run::{EXIT_CODES, RunArguments};
 
 /// Copy an image and change its form: Docker or OCI, gzip or zstd
@@ -21,7 +22,7 @@ use super::run::{EXIT_CODES, RunArguments};
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 Examples:
-  transship convert --format oci --compression zstd registry.example/app:1 registry.example/app:1-zstd
+  transship convert --format oci --compression zstd alpine:3.22 registry.example/alpine:zstd
   transship convert --format docker --leave-out-unsupported alpine:3.22 localhost:5000/alpine:3.22
   transship convert --compression gzip:9 --platform linux/amd64 a.example/app:1 b.example/app:1
 
@@ -51,6 +52,7 @@ impl Arguments {
         }
         let (sources, destinations) = self.access.open()?;
         let opening = one_image(&self.source, &self.destination, &sources, &destinations);
-        self.run.run(opening, cancel).await
+        let to_one_place = places::holds_no_index(&self.destination);
+        self.run.run(opening, to_one_place, cancel).await
     }
 }

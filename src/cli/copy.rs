@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::list_tags::MAX_TAGS;
-use super::places::{BothArguments, PLACES, Places};
+use super::access::BothArguments;
+use super::places::{self, PLACES, Places};
 use super::run::{EXIT_CODES, RunArguments};
 use crate::copy::{ImageCopy, ManifestName, Target};
 
@@ -23,6 +22,7 @@ use crate::copy::{ImageCopy, ManifestName, Target};
 Examples:
   transship copy alpine:3.22 registry.example/mirror/alpine:3.22
   transship copy --all-tags quay.io/org/app registry.example/org/app
+  transship copy --all-tags quay.io/org/app oci:app
   transship copy --platform linux/amd64 alpine:3.22 localhost:5000/alpine:3.22
   transship copy alpine:3.22 oci:images:alpine-3.22
   transship copy oci-archive:bundle.tar:v1 registry.example/app:v1
@@ -33,7 +33,7 @@ Examples:
 {PLACES}
 
 Credentials: the files that `docker login`, `podman login` and `skopeo login` write, with their \
-credential helpers.
+credential helpers; REGISTRY_AUTH_FILE names another.
 
 {EXIT_CODES}"))]
 pub(super) struct Arguments {
@@ -66,7 +66,8 @@ impl Arguments {
                 one_image(&self.source, &self.destination, &sources, &destinations).await
             }
         };
-        self.run.run(opening, cancel).await
+        let to_one_place = places::holds_no_index(&self.destination);
+        self.run.run(opening, to_one_place, cancel).await
     }
 }
 
@@ -90,12 +91,8 @@ async fn all_tags(
     sources: &Places,
     destinations: &Places,
 ) -> anyhow::Result<Vec<ImageCopy>> {
-    let from = sources.source_named(source).await?;
+    let (from, tags) = sources.all_tagged(source).await?;
     let to = destinations.destination_named(destination).await?;
-    let tags = from
-        .tags(MAX_TAGS)
-        .await?
-        .with_context(|| format!("{source} has more than {MAX_TAGS} tags"))?;
     Ok(tags
         .into_iter()
         .map(|tag| ImageCopy {

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 
+use super::access::AccessArguments;
 use super::output;
-use super::places::{self, AccessArguments};
+use super::places;
 use crate::registry::ManifestReference;
 
 /// Delete a tag, or a manifest by its digest
@@ -18,9 +19,9 @@ use crate::registry::ManifestReference;
 #[command(after_help = "\
 Examples:
   transship delete registry.example/app:old
-  transship delete registry.example/app@$(transship digest registry.example/app:old)
+  transship delete registry.example/app@$(transship digest registry.example/app:1)
 
-Exit codes: 0 deleted; 1 not deleted; 2 wrong usage.")]
+Exit codes: 0 deleted; 1 not deleted; 2 wrong usage; 11 interrupted.")]
 pub(super) struct Arguments {
     /// What to delete: HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST
     #[arg(value_name = "IMAGE")]
@@ -42,7 +43,8 @@ impl Arguments {
             // `latest` is what a tag is when there is none, and not what anybody asked to delete.
             (Some(tag), None) if named.contains(':') => ManifestReference::Tag(tag),
             _ => bail!(
-                "{} names no tag and no digest; nothing was deleted",
+                "{0} names no tag and no digest, and nothing was deleted; name one of them, {0}:TAG \
+                 or {0}@DIGEST",
                 self.image
             ),
         };

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::access::AccessArguments;
 use super::output;
-use super::places::AccessArguments;
 use crate::copy::ManifestName;
 
 /// Print the digest that an image has now
@@ -18,7 +18,7 @@ Examples:
   transship digest alpine:3.22
   transship digest --full registry.example/app:1    # registry.example/app:1@sha256:…
 
-Exit codes: 0 printed; 1 there is none, or it cannot be read; 2 wrong usage.")]
+Exit codes: 0 printed; 1 there is none, or it cannot be read; 2 wrong usage; 11 interrupted.")]
 pub(super) struct Arguments {
     /// The image: HOST/REPOSITORY[:TAG][@DIGEST]
     #[arg(value_name = "IMAGE")]
@@ -40,7 +40,7 @@ impl Arguments {
             .find_manifest(opened.image.as_reference())
             .await?
             .with_context(|| {
-                format!("{opened} does not exist; see the tags with `transship list-tags`")
+                format!("{opened} does not exist; check the name, and see with `transship list-tags` what there is")
             })?;
         match &opened.image {
             ManifestName::Tag(_) if self.full => {

@@ -3,33 +3,38 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use futures::TryStreamExt as _;
 
+use super::access::AccessArguments;
 use super::output;
-use super::places::AccessArguments;
+use super::places::PLACES;
 use super::tree;
+use crate::copy::{Root, Selection};
 use crate::inspect::read_tree;
 use crate::oci::{Content, Descriptor, MAX_CONFIG_BYTES, Manifest, Platform};
-use crate::registry::ManifestReference;
 use crate::transport::{Source, VerifiedBlob};
 
 /// Show what an image consists of
 ///
-/// Prints the tree of index, manifests, configurations, layers and referrers with their sizes. No
-/// layer is read.
+/// Prints the tree of index, manifests, configurations, layers and referrers with their sizes, digests
+/// and media types. What an image adds up to stands beside its platform. No layer is read. On a
+/// narrow terminal digests are cut to twelve digits and media types are left out.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Examples:
   transship inspect alpine:3.22
+  transship inspect oci:images:alpine-3.22
   transship inspect --raw registry.example/app:1 | jq .
   transship inspect --config --platform linux/arm64 registry.example/app:1 | jq .config.Env
   transship inspect --json registry.example/app:1 | jq '[.. | .layers? // empty | .[].size] | add'
 
-Exit codes: 0 shown; 1 it cannot be read; 2 wrong usage.")]
+{PLACES}
+
+Exit codes: 0 shown; 1 it cannot be read; 2 wrong usage; 11 interrupted."))]
 pub(super) struct Arguments {
-    /// The image: HOST/REPOSITORY[:TAG][@DIGEST]
+    /// The image: HOST/REPOSITORY[:TAG][@DIGEST], or another place
     #[arg(value_name = "IMAGE")]
     image: String,
 
@@ -68,10 +73,10 @@ impl Arguments {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let opened = self.access.open()?.image(&self.image).await?;
         let source = &opened.source;
-        let mut manifest = source.manifest(opened.image.as_reference()).await?;
-        if let Some(platform) = &self.platform {
-            manifest = image_for(source, manifest, platform).await?;
-        }
+        let platform = self.platform.clone();
+        let selection = platform.map_or(Selection::All, Selection::Image);
+        let root = Root::read(source.as_ref(), opened.image.as_reference(), &selection).await?;
+        let manifest = root.manifest;
         if self.form.raw {
             output::raw(manifest.bytes())?;
         } else if self.form.config {
@@ -81,42 +86,12 @@ impl Arguments {
             if self.form.json {
                 output::json(&tree)?;
             } else {
-                output::raw(tree::draw(&opened.to_string(), &tree).as_bytes())?;
+                let width = output::width_of_stdout();
+                output::raw(tree::draw(&opened.to_string(), &tree, width).as_bytes())?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// The manifest of one platform, when `manifest` is an index.
-async fn image_for(
-    source: &Arc<dyn Source>,
-    manifest: Manifest,
-    platform: &Platform,
-) -> anyhow::Result<Manifest> {
-    let Content::Index { manifests, .. } = manifest.content()? else {
-        return Ok(manifest);
-    };
-    let child = manifests
-        .iter()
-        .find(|child| {
-            child
-                .platform
-                .as_ref()
-                .is_some_and(|found| found.matches(platform))
-        })
-        .with_context(|| {
-            let known: Vec<_> = manifests
-                .iter()
-                .filter_map(|child| child.platform.as_ref())
-                .filter(|platform| !platform.is_unknown())
-                .map(ToString::to_string)
-                .collect();
-            format!("the index has no {platform}, it has {}", known.join(", "))
-        })?;
-    Ok(source
-        .manifest(ManifestReference::Digest(&child.digest))
-        .await?)
 }
 
 async fn read_config(source: &Arc<dyn Source>, manifest: &Manifest) -> anyhow::Result<Vec<u8>> {

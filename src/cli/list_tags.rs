@@ -2,14 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 
+use super::access::AccessArguments;
 use super::output;
-use super::places::AccessArguments;
-
-/// Most tags that are listed; repositories with more exist, and nobody reads them.
-pub(super) const MAX_TAGS: usize = 200_000;
 
 /// Print the tags of a repository, one a line, sorted
 #[derive(Debug, Args)]
@@ -17,10 +13,11 @@ pub(super) const MAX_TAGS: usize = 200_000;
 Examples:
   transship list-tags registry.example/team/app
   transship list-tags alpine | grep '^3'
+  transship list-tags oci:images
 
-Exit codes: 0 printed; 1 they cannot be read; 2 wrong usage.")]
+Exit codes: 0 printed; 1 they cannot be read; 2 wrong usage; 11 interrupted.")]
 pub(super) struct Arguments {
-    /// The repository: HOST/REPOSITORY
+    /// The repository, HOST/REPOSITORY, or oci:PATH or oci-archive:PATH
     #[arg(value_name = "REPOSITORY")]
     repository: String,
 
@@ -34,11 +31,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let source = self.access.open()?.source_named(&self.repository).await?;
-        let tags = source
-            .tags(MAX_TAGS)
-            .await?
-            .with_context(|| format!("{} has more than {MAX_TAGS} tags", self.repository))?;
+        let (source, tags) = self.access.open()?.all_of(&self.repository).await?;
         if self.json {
             let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
             output::json(&serde_json::json!({"repository": source.name(), "tags": tags}))?;

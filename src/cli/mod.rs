@@ -1,5 +1,6 @@
 //! The command line: one subcommand per use of the binary. Thin; the work is in the library.
 
+mod access;
 mod completion;
 mod controller;
 mod conversion;
@@ -9,6 +10,8 @@ mod crds;
 mod credentials;
 mod delete;
 mod digest;
+mod habits;
+mod hint;
 mod inspect;
 mod list_tags;
 mod output;
@@ -35,7 +38,16 @@ use crate::worker::EXIT_INTERRUPTED;
     name = "transship",
     version,
     propagate_version = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  transship copy alpine:3.22 registry.example/mirror/alpine:3.22
+  transship inspect alpine:3.22
+  transship copy --help
+
+`controller` and `worker` are what the operator runs in a cluster; everything else needs none. Data goes \
+to standard output, everything else to standard error. Each command's --help has examples and its \
+exit codes."
 )]
 pub struct CommandLine {
     #[command(subcommand)]
@@ -86,21 +98,53 @@ impl LogArguments {
 }
 
 impl CommandLine {
+    /// Reads the arguments of the process.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|mut error| {
+            habits::correct(&mut error);
+            error
+        })
+    }
+
     /// Runs the command until it is done or `cancel` is triggered.
     pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<ExitCode> {
-        match self.command {
-            Command::Controller(arguments) => arguments.run(cancel).await,
-            Command::Worker(arguments) => arguments.run(&cancel).await,
-            Command::Crds(arguments) => arguments.run(),
-            Command::Completion(arguments) => arguments.run(),
-            Command::Copy(arguments) => arguments.run(&cancel).await,
-            Command::Convert(arguments) => arguments.run(&cancel).await,
-            Command::Sync(arguments) => arguments.run(&cancel).await,
-            Command::Inspect(arguments) => until(&cancel, arguments.run()).await,
-            Command::ListTags(arguments) => until(&cancel, arguments.run()).await,
-            Command::Digest(arguments) => until(&cancel, arguments.run()).await,
-            Command::Verify(arguments) => until(&cancel, arguments.run()).await,
-            Command::Delete(arguments) => until(&cancel, arguments.run()).await,
+        let places = self.command.places();
+        let result = self.command.run(&cancel).await;
+        match places {
+            Some(places) => result.map_err(|error| hint::add(error, places)),
+            None => result,
+        }
+    }
+}
+
+impl Command {
+    /// How many places it has options for, when it is one for people.
+    const fn places(&self) -> Option<hint::Places> {
+        match self {
+            Self::Copy(_) | Self::Convert(_) | Self::Sync(_) => Some(hint::Places::Two),
+            Self::Inspect(_)
+            | Self::ListTags(_)
+            | Self::Digest(_)
+            | Self::Verify(_)
+            | Self::Delete(_) => Some(hint::Places::One),
+            Self::Completion(_) | Self::Crds(_) | Self::Controller(_) | Self::Worker(_) => None,
+        }
+    }
+
+    async fn run(self, cancel: &CancellationToken) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Copy(arguments) => arguments.run(cancel).await,
+            Self::Convert(arguments) => arguments.run(cancel).await,
+            Self::Sync(arguments) => arguments.run(cancel).await,
+            Self::Verify(arguments) => arguments.run(cancel).await,
+            Self::Inspect(arguments) => until(cancel, arguments.run()).await,
+            Self::ListTags(arguments) => until(cancel, arguments.run()).await,
+            Self::Digest(arguments) => until(cancel, arguments.run()).await,
+            Self::Delete(arguments) => until(cancel, arguments.run()).await,
+            Self::Completion(arguments) => arguments.run(),
+            Self::Crds(arguments) => arguments.run(),
+            Self::Controller(arguments) => arguments.run(cancel.clone()).await,
+            Self::Worker(arguments) => arguments.run(cancel).await,
         }
     }
 }

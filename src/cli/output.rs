@@ -30,6 +30,18 @@ pub(super) fn tell(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// The columns of the terminal that standard output is, if it is one.
+pub(super) fn width_of_stdout() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(width.0))
+}
+
+/// The columns of the terminal that standard error is, if it is one.
+pub(super) fn width_of_stderr() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stderr())?;
+    Some(usize::from(width.0))
+}
+
 /// A number of bytes as people read it.
 pub(super) fn size(bytes: u64) -> String {
     if bytes < 1024 {

@@ -1,17 +1,15 @@
-//! From what is typed to places that can be read and written: options, credentials, clients.
+//! From what is typed to places that can be read and written. It knows the credentials, not the options.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
-use clap::Args;
 
 use super::credentials::Keychain;
 use crate::copy::{ManifestName, Target};
-use crate::oci::{Reference, RegistryHost, Repository, Tag};
+use crate::oci::{Digest, Reference, RegistryHost, Repository, Tag};
 use crate::registry::{Access, Certificates, Client, Credentials};
 use crate::transport::{
     Destination, DirectoryDestination, DirectorySource, DockerArchiveDestination,
@@ -19,181 +17,13 @@ use crate::transport::{
     Location, Name, RegistryRepository, Source,
 };
 
-/// Most bytes of a file with certificates.
-const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
+/// Most tags of one place; repositories with more exist, and nobody reads them.
+const MAX_TAGS: usize = 200_000;
 
 /// What the help says of places that are no registry.
 pub(super) const PLACES: &str = "\
 Other places: oci:PATH[:TAG|@DIGEST] and oci-archive:PATH[:TAG|@DIGEST] (OCI image layout), dir:PATH (skopeo's \
 directory), docker-archive:PATH[:REPOSITORY:TAG] (docker save and load), docker-daemon:REPOSITORY:TAG.";
-
-/// How to reach the one registry of a command.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Access")]
-pub(super) struct AccessArguments {
-    /// File with one line USER:PASSWORD; `-` reads standard input
-    #[arg(long, value_name = "FILE")]
-    creds_file: Option<PathBuf>,
-
-    /// Read this file in place of those that docker, podman and skopeo log in to
-    #[arg(long, value_name = "FILE", conflicts_with = "creds_file")]
-    authfile: Option<PathBuf>,
-
-    /// Allow plain HTTP and unverified TLS; loopback addresses need no permission
-    #[arg(long)]
-    insecure: bool,
-
-    /// Certificate authorities (PEM) to trust beside those of the system
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-}
-
-/// How to reach the registry that is read.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Access to the source")]
-pub(super) struct SourceArguments {
-    /// File with one line USER:PASSWORD; `-` reads standard input
-    #[arg(long = "src-creds-file", id = "src-creds-file", value_name = "FILE")]
-    creds_file: Option<PathBuf>,
-
-    /// Read this file in place of those that docker, podman and skopeo log in to
-    #[arg(
-        long = "src-authfile",
-        id = "src-authfile",
-        value_name = "FILE",
-        conflicts_with = "src-creds-file"
-    )]
-    authfile: Option<PathBuf>,
-
-    /// Allow plain HTTP and unverified TLS; loopback addresses need no permission
-    #[arg(long = "src-insecure", id = "src-insecure")]
-    insecure: bool,
-
-    /// Certificate authorities (PEM) to trust beside those of the system
-    #[arg(long = "src-ca-file", id = "src-ca-file", value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-}
-
-/// How to reach the registry that is written.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Access to the destination")]
-pub(super) struct DestinationArguments {
-    /// File with one line USER:PASSWORD; `-` reads standard input
-    #[arg(long = "dest-creds-file", id = "dest-creds-file", value_name = "FILE")]
-    creds_file: Option<PathBuf>,
-
-    /// Read this file in place of those that docker, podman and skopeo log in to
-    #[arg(
-        long = "dest-authfile",
-        id = "dest-authfile",
-        value_name = "FILE",
-        conflicts_with = "dest-creds-file"
-    )]
-    authfile: Option<PathBuf>,
-
-    /// Allow plain HTTP and unverified TLS; loopback addresses need no permission
-    #[arg(long = "dest-insecure", id = "dest-insecure")]
-    insecure: bool,
-
-    /// Certificate authorities (PEM) to trust beside those of the system
-    #[arg(long = "dest-ca-file", id = "dest-ca-file", value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-}
-
-/// How to reach both registries of a command.
-#[derive(Args, Clone, Debug, Default)]
-pub(super) struct BothArguments {
-    #[command(flatten)]
-    source: SourceArguments,
-
-    #[command(flatten)]
-    destination: DestinationArguments,
-
-    /// As --src-authfile and --dest-authfile
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with_all = ["src-authfile", "dest-authfile"],
-        help_heading = "Access"
-    )]
-    authfile: Option<PathBuf>,
-}
-
-impl From<SourceArguments> for AccessArguments {
-    fn from(arguments: SourceArguments) -> Self {
-        Self {
-            creds_file: arguments.creds_file,
-            authfile: arguments.authfile,
-            insecure: arguments.insecure,
-            ca_file: arguments.ca_file,
-        }
-    }
-}
-
-impl From<DestinationArguments> for AccessArguments {
-    fn from(arguments: DestinationArguments) -> Self {
-        Self {
-            creds_file: arguments.creds_file,
-            authfile: arguments.authfile,
-            insecure: arguments.insecure,
-            ca_file: arguments.ca_file,
-        }
-    }
-}
-
-impl BothArguments {
-    /// Places to read, and places to write.
-    pub(super) fn open(self) -> anyhow::Result<(Places, Places)> {
-        let mut source = AccessArguments::from(self.source);
-        let mut destination = AccessArguments::from(self.destination);
-        let standard_input = Some(Path::new("-"));
-        if source.creds_file.as_deref() == standard_input
-            && destination.creds_file.as_deref() == standard_input
-        {
-            bail!(
-                "standard input can hold the credentials of one side; write the other's to a file"
-            );
-        }
-        for side in [&mut source, &mut destination] {
-            if side.creds_file.is_none() && side.authfile.is_none() {
-                side.authfile.clone_from(&self.authfile);
-            }
-        }
-        Ok((source.open()?, destination.open()?))
-    }
-}
-
-impl AccessArguments {
-    /// Reads the files that the options name.
-    pub(super) fn open(&self) -> anyhow::Result<Places> {
-        let keychain = match (&self.creds_file, &self.authfile) {
-            (Some(path), _) => Keychain::from_pair(path),
-            (None, Some(path)) => Keychain::from_authfile(path),
-            (None, None) => Keychain::of_user(|name| std::env::var_os(name)),
-        }?;
-        let ca_bundle = self.ca_file.as_deref().map(read_certificates).transpose()?;
-        Ok(Places {
-            keychain,
-            insecure: self.insecure,
-            certificates: Certificates {
-                ca_bundle,
-                identity: None,
-            },
-            clients: Mutex::default(),
-        })
-    }
-}
-
-fn read_certificates(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let read = || {
-        let size = std::fs::metadata(path)?.len();
-        if size > MAX_CERTIFICATES_BYTES {
-            return Err(std::io::ErrorKind::FileTooLarge.into());
-        }
-        std::fs::read(path)
-    };
-    read().with_context(|| format!("cannot read the certificates in {}", path.display()))
-}
 
 /// The places of one side of a command. Repositories of one registry share a client wherever their
 /// credentials are the same.
@@ -230,6 +60,16 @@ impl fmt::Display for Opened {
 }
 
 impl Places {
+    /// Places that are reached with these credentials and certificates.
+    pub(super) fn new(keychain: Keychain, insecure: bool, certificates: Certificates) -> Self {
+        Self {
+            keychain,
+            insecure,
+            certificates,
+            clients: Mutex::default(),
+        }
+    }
+
     /// The image `text`, to read it.
     pub(super) async fn image(&self, text: &str) -> anyhow::Result<Opened> {
         let (source, image): (Arc<dyn Source>, _) = match location(text)? {
@@ -300,11 +140,29 @@ impl Places {
         Ok(Target { place, tag })
     }
 
-    /// All images of `text`, which names a place and no image in it, to read them.
-    pub(super) async fn source_named(&self, text: &str) -> anyhow::Result<Arc<dyn Source>> {
-        Ok(match location(text)? {
+    /// The place `text`, which names no image in it, to read all of its images, and their tags.
+    pub(super) async fn all_of(
+        &self,
+        text: &str,
+    ) -> anyhow::Result<(Arc<dyn Source>, BTreeSet<Tag>)> {
+        let source: Arc<dyn Source> = match location(text)? {
             Location::Registry(repository) => {
-                self.repository_of(&parse_repository(&repository)?).await?
+                let reference = parse_repository(&repository)?;
+                let (registry, repository) = (reference.registry(), reference.repository());
+                let client = self.client(registry, repository, false).await?;
+                // A repository without tags and none at all are not the same to whoever asks.
+                let listed = client.list_tags(repository, MAX_TAGS).await?;
+                let listed = listed.with_context(|| {
+                    format!(
+                        "{registry} has no repository {repository}: check the name, and whether \
+                         the credentials may see it"
+                    )
+                })?;
+                if listed.truncated {
+                    bail!("{text} has more than {MAX_TAGS} tags");
+                }
+                let source = RegistryRepository::new(client, registry.clone(), repository.clone());
+                return Ok((Arc::new(source), listed.tags.into_iter().collect()));
             }
             Location::Layout(path, Name::Only) => {
                 Arc::new(LayoutSource::open_directory(&path).await?)
@@ -313,7 +171,41 @@ impl Places {
                 Arc::new(LayoutSource::open_archive(&path).await?)
             }
             _ => bail!("{text} is one image: name a repository, oci:PATH or oci-archive:PATH"),
-        })
+        };
+        let tags = source.tags(MAX_TAGS).await?;
+        let tags = tags.with_context(|| format!("{text} has more than {MAX_TAGS} tags"))?;
+        Ok((source, tags))
+    }
+
+    /// The same, when there is nothing to do without any tag.
+    pub(super) async fn all_tagged(
+        &self,
+        text: &str,
+    ) -> anyhow::Result<(Arc<dyn Source>, BTreeSet<Tag>)> {
+        let (source, tags) = self.all_of(text).await?;
+        if tags.is_empty() {
+            bail!("{text} has no tags; name an image by its digest, {text}@DIGEST");
+        }
+        Ok((source, tags))
+    }
+
+    /// Every image that `text` names: all images of a layout, one of any other place.
+    pub(super) async fn images(
+        &self,
+        text: &str,
+    ) -> anyhow::Result<(Arc<dyn Source>, Vec<ManifestName>)> {
+        let layout = match location(text)? {
+            Location::Layout(path, Name::Only) => LayoutSource::open_directory(&path).await?,
+            Location::LayoutArchive(path, Name::Only) => LayoutSource::open_archive(&path).await?,
+            _ => {
+                let opened = self.image(text).await?;
+                return Ok((opened.source, vec![opened.image]));
+            }
+        };
+        let images: BTreeSet<&Digest> = layout.images().collect();
+        let images = images.into_iter().cloned().map(ManifestName::Digest);
+        let images = images.collect();
+        Ok((Arc::new(layout), images))
     }
 
     /// `text`, which names a place and no image in it, to write images there.
@@ -401,7 +293,20 @@ fn is_loopback(registry: &RegistryHost) -> bool {
 }
 
 fn location(text: &str) -> anyhow::Result<Location> {
-    Location::parse(text).with_context(|| format!("{text} names no image"))
+    for scheme in ["https://", "http://"] {
+        if let Some(reference) = text.strip_prefix(scheme) {
+            bail!("{text}: leave out {scheme}, an image is written as {reference}");
+        }
+    }
+    Location::parse(text).with_context(|| format!("`{text}` names no image"))
+}
+
+/// Whether `text` is a place that holds images of one platform and no index.
+pub(super) fn holds_no_index(text: &str) -> bool {
+    matches!(
+        Location::parse(text),
+        Ok(Location::DockerArchive(..) | Location::DockerDaemon(_))
+    )
 }
 
 /// The Docker daemon that the environment names, as for the `docker` command.
@@ -432,9 +337,9 @@ pub(super) fn parse_reference(text: &str) -> anyhow::Result<Reference> {
     let Location::Registry(reference) = location(text)? else {
         bail!("{text}: this command takes an image of a registry, HOST/REPOSITORY[:TAG][@DIGEST]");
     };
-    reference
-        .parse()
-        .with_context(|| format!("{text} is not an image of a registry"))
+    reference.parse().with_context(|| {
+        format!("`{text}` is not written as HOST/REPOSITORY[:TAG][@DIGEST] or as another place")
+    })
 }
 
 /// A repository of a registry: a tag or digest would be ignored, so there must be none.

@@ -11,9 +11,10 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::conversion::ConversionArguments;
+use super::hint;
 use super::output;
-use super::progress;
-use crate::copy::{self, Copied, Counters, Failure, ImageCopy, ImageOutcome, Selection};
+use super::progress::Progress;
+use crate::copy::{self, Copied, Counters, Failure, ImageCopy, ImageOutcome, Root, Selection};
 use crate::inspect::{Missing, Outgoing, Tree, read_tree};
 use crate::oci::{Digest, Platform};
 use crate::reason::Reason;
@@ -31,6 +32,8 @@ pub(super) struct RunArguments {
     selection: SelectionArguments,
 
     /// Images that are copied at once
+    ///
+    /// How many requests a registry gets at once is found out by its answers; this bounds memory.
     #[arg(
         long,
         value_name = "NUMBER",
@@ -39,7 +42,7 @@ pub(super) struct RunArguments {
     )]
     parallel: u16,
 
-    /// Say what would be sent and send nothing
+    /// Say what would be sent, with its bytes, and send nothing
     #[arg(long)]
     dry_run: bool,
 
@@ -59,18 +62,18 @@ pub(super) struct RunArguments {
 #[derive(Args, Clone, Debug)]
 struct SelectionArguments {
     /// Copy these platforms of an index only, for example linux/arm64; may be repeated
+    ///
+    /// A platform without a variant stands for all of its variants. Attestations of the chosen images
+    /// come along.
     #[arg(long = "platform", value_name = "OS/ARCHITECTURE")]
     platforms: Vec<Platform>,
 
     /// What becomes of an index of which only some platforms are copied
-    #[arg(
-        long,
-        value_name = "POLICY",
-        value_enum,
-        default_value = "rewrite",
-        requires = "platforms"
-    )]
-    index_policy: IndexPolicy,
+    ///
+    /// Without this option it is `none` for docker-archive: and docker-daemon:, which hold no index,
+    /// and `rewrite` for every other place.
+    #[arg(long, value_name = "POLICY", value_enum, requires = "platforms")]
+    index_policy: Option<IndexPolicy>,
 
     /// Leave signatures, attestations and other referrers behind
     #[arg(long)]
@@ -83,6 +86,8 @@ enum IndexPolicy {
     Rewrite,
     /// The same index; it names images that are not there, which some registries refuse
     Sparse,
+    /// No index: the image of the one platform that was chosen, under its own digest
+    None,
 }
 
 /// One copy, as `--json` prints it.
@@ -120,19 +125,15 @@ struct Totals {
 }
 
 impl RunArguments {
-    fn options(&self) -> copy::Options {
-        let platforms = self.selection.platforms.clone();
-        copy::Options {
-            platforms: match (platforms.is_empty(), self.selection.index_policy) {
-                (true, _) => Selection::All,
-                (false, IndexPolicy::Rewrite) => Selection::Rewrite(platforms),
-                (false, IndexPolicy::Sparse) => Selection::Sparse(platforms),
-            },
+    /// `to_one_place` says that the destination holds images of one platform and no index.
+    fn options(&self, to_one_place: bool) -> anyhow::Result<copy::Options> {
+        Ok(copy::Options {
+            platforms: self.selection.selection(to_one_place)?,
             conversion: self.conversion.conversion(),
             referrers: !self.selection.no_referrers,
             parallel_images: usize::from(self.parallel),
             ..copy::Options::default()
-        }
+        })
     }
 
     /// Whether images change their form.
@@ -144,25 +145,29 @@ impl RunArguments {
     pub(super) async fn run(
         &self,
         opening: impl Future<Output = anyhow::Result<Vec<ImageCopy>>>,
+        to_one_place: bool,
         cancel: &CancellationToken,
     ) -> anyhow::Result<ExitCode> {
         if self.dry_run && self.converts() {
             bail!("what a conversion sends is not known before it is done: leave out --dry-run");
         }
+        let options = self.options(to_one_place)?;
+        let progress = Progress::new(self.quiet || self.dry_run);
         let copies = tokio::select! {
             copies = opening => copies?,
             () = cancel.cancelled() => return Ok(interrupted()),
         };
         let work = async {
             if self.dry_run {
-                self.plan(&copies).await
+                self.plan(&copies, &options).await
             } else {
-                self.copy(&copies).await
+                self.copy(&copies, &options, &progress).await
             }
         };
         let done = tokio::select! {
             done = work => done,
             () = cancel.cancelled() => {
+                progress.close();
                 let targets = copies.iter().flat_map(|copy| &copy.targets);
                 join_all(targets.map(|target| target.place.put_away())).await;
                 return Ok(interrupted());
@@ -174,16 +179,17 @@ impl RunArguments {
         done
     }
 
-    async fn copy(&self, copies: &[ImageCopy]) -> anyhow::Result<ExitCode> {
+    async fn copy(
+        &self,
+        copies: &[ImageCopy],
+        options: &copy::Options,
+        progress: &Progress,
+    ) -> anyhow::Result<ExitCode> {
         let counters = Arc::new(Counters::default());
-        // The engine has the only observer: the bars are gone before anything else is written.
-        let outcomes = copy::copy_images(
-            copies,
-            &self.options(),
-            Arc::clone(&counters),
-            progress::observer(self.quiet),
-        )
-        .await;
+        let outcomes =
+            copy::copy_images(copies, options, Arc::clone(&counters), progress.observer()).await;
+        // The screen is free before anything else is written.
+        progress.close();
         let mut totals = Totals::default();
         for (copy, outcome) in copies.iter().zip(&outcomes) {
             self.report(copy, outcome, &mut totals)?;
@@ -247,8 +253,11 @@ impl RunArguments {
         totals: &mut Totals,
     ) -> anyhow::Result<()> {
         totals.failed += 1;
+        let step = hint::next_step(failure.reason, hint::Places::Two);
+        let step = step.map(|step| format!("; {step}"));
         output::tell(format_args!(
-            "not copied: {source} to {destination}: {failure} ({})",
+            "not copied: {source} to {destination}: {failure}{} ({})",
+            step.unwrap_or_default(),
             failure.reason
         ));
         if self.json {
@@ -282,12 +291,16 @@ impl RunArguments {
     }
 
     /// Prints what each destination lacks. Nothing is written anywhere.
-    async fn plan(&self, copies: &[ImageCopy]) -> anyhow::Result<ExitCode> {
+    async fn plan(
+        &self,
+        copies: &[ImageCopy],
+        options: &copy::Options,
+    ) -> anyhow::Result<ExitCode> {
         let mut outgoing = Outgoing::default();
         let mut totals = Totals::default();
         for copy in copies {
             let source = source_name(copy);
-            let (digest, tree) = match self.read(copy).await {
+            let (digest, tree) = match self.read(copy, options).await {
                 Ok(read) => read,
                 Err(failure) => {
                     for target in &copy.targets {
@@ -363,25 +376,51 @@ impl RunArguments {
     }
 
     /// The digest that the source has, and what would be copied of it.
-    async fn read(&self, copy: &ImageCopy) -> Result<(Digest, Tree), Failure> {
-        let root = copy
-            .source
-            .manifest(copy.image.as_reference())
-            .await
-            .map_err(|error| Failure::of_place(copy::Side::Source, &error))?;
-        let digest = root.digest().clone();
-        let root = self.options().platforms.apply(root)?;
-        let mut tree = read_tree(&copy.source, root, !self.selection.no_referrers)
+    async fn read(
+        &self,
+        copy: &ImageCopy,
+        options: &copy::Options,
+    ) -> Result<(Digest, Tree), Failure> {
+        let Root { source, manifest } = Root::read(
+            copy.source.as_ref(),
+            copy.image.as_reference(),
+            &options.platforms,
+        )
+        .await?;
+        let mut tree = read_tree(&copy.source, manifest, options.referrers)
             .await
             .map_err(|error| Failure {
                 reason: Reason::SourceInvalid,
                 message: error.to_string(),
             })?;
         // An index that stays as it is names images that are not copied.
-        if !self.selection.platforms.is_empty() {
+        if matches!(options.platforms, Selection::Sparse(_)) {
             tree.retain_platforms(&self.selection.platforms);
         }
-        Ok((digest, tree))
+        Ok((source, tree))
+    }
+}
+
+impl SelectionArguments {
+    fn selection(&self, to_one_place: bool) -> anyhow::Result<Selection> {
+        let platforms = self.platforms.clone();
+        let usual = if to_one_place {
+            IndexPolicy::None
+        } else {
+            IndexPolicy::Rewrite
+        };
+        Ok(
+            match (self.index_policy.unwrap_or(usual), platforms.as_slice()) {
+                (_, []) => Selection::All,
+                (IndexPolicy::None, [platform]) => Selection::Image(platform.clone()),
+                (IndexPolicy::None, _) => bail!(
+                    "without an index there can be one image only: name one --platform, or write \
+                     to a registry, oci: or oci-archive:"
+                ),
+                (IndexPolicy::Rewrite, _) => Selection::Rewrite(platforms),
+                (IndexPolicy::Sparse, _) => Selection::Sparse(platforms),
+            },
+        )
     }
 }
 

@@ -5,12 +5,13 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use kube::{Resource as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::places::{self, BothArguments, Places};
+use super::access::BothArguments;
+use super::places::{self, Places};
 use super::run::{EXIT_CODES, RunArguments};
 use crate::api::ImageMirror;
 use crate::controller::Wanted;
@@ -60,7 +61,7 @@ impl Arguments {
             }
             Ok(copies)
         };
-        self.run.run(opening, cancel).await
+        self.run.run(opening, false, cancel).await
     }
 }
 
@@ -118,7 +119,9 @@ fn read_mirrors(path: &Path) -> anyhow::Result<Vec<ImageMirror>> {
 /// The `ImageMirror` objects of a YAML stream. A field that does not exist is an error: it was meant to
 /// do something.
 fn parse_mirrors(text: &str) -> anyhow::Result<Vec<ImageMirror>> {
-    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(text)?;
+    // Without the lines around the mistake: nobody knows what the file holds.
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(text)
+        .map_err(|error| anyhow!("it is not YAML: {}", error.without_snippet()))?;
     let mut mirrors = Vec::new();
     for document in documents.into_iter().filter(|document| !document.is_null()) {
         let (version, kind) = (ImageMirror::api_version(&()), ImageMirror::kind(&()));

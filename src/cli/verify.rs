@@ -2,31 +2,39 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
-use super::list_tags::MAX_TAGS;
+use super::access::AccessArguments;
+use super::hint;
 use super::output;
-use super::places::AccessArguments;
+use super::places::{PLACES, Places};
+use super::progress::Progress;
 use crate::copy::ManifestName;
 use crate::inspect::{Verified, verify};
-use crate::transport::Source;
+use crate::registry::ManifestReference;
+use crate::worker::EXIT_INTERRUPTED;
 
 /// Verify that every byte of images hashes to what it claims
 ///
 /// Reads all manifests and blobs of the images, with their referrers, and prints every object that is
-/// missing or damaged. What several images share is read once.
+/// missing or damaged. What several images share is read once. A layout or archive that names no image
+/// in it is verified with all of its images. An image that cannot be opened does not stop the others.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Examples:
   transship verify registry.example/app:1
   transship verify --all-tags registry.example/app
+  transship verify oci:images oci-archive:bundle.tar
 
-Exit codes: 0 everything is sound; 1 something is not, or could not be read; 2 wrong usage.")]
+{PLACES}
+
+Exit codes: 0 everything is sound; 1 something is not, or could not be read; 2 wrong usage; \
+11 interrupted."))]
 pub(super) struct Arguments {
-    /// The images: HOST/REPOSITORY[:TAG][@DIGEST]
+    /// The images: HOST/REPOSITORY[:TAG][@DIGEST], or other places
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 
@@ -38,51 +46,93 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
 
+    /// Say nothing but errors on standard error
+    #[arg(short, long)]
+    quiet: bool,
+
     #[command(flatten)]
     access: AccessArguments,
 }
 
 impl Arguments {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, cancel: &CancellationToken) -> anyhow::Result<ExitCode> {
         let places = self.access.open()?;
-        let mut is_sound = true;
-        for image in &self.images {
-            let (source, roots): (Arc<dyn Source>, Vec<ManifestName>) = if self.all_tags {
-                let source = places.source_named(image).await?;
-                let tags = source
-                    .tags(MAX_TAGS)
-                    .await?
-                    .with_context(|| format!("{image} has more than {MAX_TAGS} tags"))?;
-                (source, tags.into_iter().map(ManifestName::Tag).collect())
-            } else {
-                let opened = places.image(image).await?;
-                (opened.source, vec![opened.image])
-            };
-            let mut seen = BTreeSet::new();
-            let mut result = Verified::default();
-            for root in &roots {
-                let root = root.as_reference();
-                let digest = source.find_manifest(root).await?.with_context(|| {
-                    format!("{} has no {root}; see `transship list-tags`", source.name())
-                })?;
-                result.add(verify(&source, &digest, &mut seen).await);
+        let progress = Progress::new(self.quiet);
+        let work = async {
+            let mut is_sound = true;
+            for image in &self.images {
+                let result = self.verify(image, &places, &progress).await;
+                is_sound &= matches!(&result, Ok(result) if result.faults.is_empty());
+                progress.suspend(|| self.print(image, result))?;
             }
-            is_sound &= result.faults.is_empty();
-            self.print(image, &result)?;
+            Ok(if is_sound {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        };
+        tokio::select! {
+            result = work => result,
+            () = cancel.cancelled() => {
+                progress.close();
+                Ok(ExitCode::from(EXIT_INTERRUPTED))
+            }
         }
-        Ok(if is_sound {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
     }
 
-    fn print(&self, image: &str, result: &Verified) -> anyhow::Result<()> {
+    async fn verify(
+        &self,
+        image: &str,
+        places: &Places,
+        progress: &Progress,
+    ) -> anyhow::Result<Verified> {
+        let (source, roots) = if self.all_tags {
+            let (source, tags) = places.all_tagged(image).await?;
+            (source, tags.into_iter().map(ManifestName::Tag).collect())
+        } else {
+            places.images(image).await?
+        };
+        let observer = progress.observer();
+        let mut seen = BTreeSet::new();
+        let mut result = Verified::default();
+        for root in roots {
+            let digest = match root {
+                ManifestName::Digest(digest) => digest,
+                ManifestName::Tag(tag) => source
+                    .find_manifest(ManifestReference::Tag(&tag))
+                    .await?
+                    .with_context(|| {
+                        format!(
+                            "{} has no tag {tag}; see `transship list-tags`",
+                            source.name()
+                        )
+                    })?,
+            };
+            result.add(verify(&source, &digest, &mut seen, observer.as_ref()).await);
+        }
+        Ok(result)
+    }
+
+    fn print(&self, image: &str, result: anyhow::Result<Verified>) -> anyhow::Result<()> {
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => {
+                let error = output::sentence(&hint::add(error, hint::Places::One));
+                output::tell(format_args!("{image}: not verified: {error}"));
+                if self.json {
+                    output::json(&serde_json::json!({"image": image, "error": error}))?;
+                }
+                return Ok(());
+            }
+        };
         if self.json {
             return output::json(&serde_json::json!({"image": image, "result": result}));
         }
         for fault in &result.faults {
             output::line(format_args!("{}: {}", fault.digest, fault.problem))?;
+        }
+        if self.quiet {
+            return Ok(());
         }
         let sound = format!("{} objects, {}", result.sound, output::size(result.bytes));
         output::tell(if result.faults.is_empty() {

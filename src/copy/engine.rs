@@ -16,7 +16,7 @@ use super::conversion::{Conversions, Original};
 use super::place::{DestinationState, Places};
 use super::progress::{Counters, Event, Observer};
 use super::write::Writer;
-use super::{Copied, Failure, ImageCopy, ManifestName, Options, Side, Target};
+use super::{Copied, Failure, ImageCopy, ManifestName, Options, Root, Side, Target};
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
@@ -117,13 +117,15 @@ impl Engine<'_> {
         };
         // It will be written: what the destinations hold is asked for meanwhile.
         let (root, _) = futures::join!(
-            copy.source.manifest(wanted.as_reference()),
+            Root::read(
+                copy.source.as_ref(),
+                wanted.as_reference(),
+                &self.options.platforms
+            ),
             join_all(goals.iter().map(|goal| goal.destination.existing())),
         );
-        let root = root.map_err(|error| Failure::of_place(Side::Source, &error))?;
-        let source = root.digest().clone();
-        let (place, root) = self.conversions.readable(&copy.source, root).await?;
-        let root = self.options.platforms.apply(root)?;
+        let Root { source, manifest } = root?;
+        let (place, root) = self.conversions.readable(&copy.source, manifest).await?;
         if !self.options.conversion.is_none() {
             let original = Original {
                 place: &place,
@@ -329,8 +331,16 @@ async fn find_source(
         Ok(None) => Err(Failure {
             reason: Reason::SourceNotFound,
             message: format!(
-                "{} has no {reference}: check the name, and whether the credentials may see it",
-                source.name()
+                "{} has no {}: check the name{}",
+                source.name(),
+                match reference {
+                    ManifestReference::Tag(tag) => format!("tag {tag}"),
+                    ManifestReference::Digest(digest) => format!("manifest {digest}"),
+                },
+                match source.location() {
+                    Some(_) => ", and whether the credentials may see it",
+                    None => "",
+                },
             ),
         }),
         Err(error) => Err(Failure::of_place(Side::Source, &error)),

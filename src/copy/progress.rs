@@ -52,6 +52,8 @@ pub enum BlobOutcome {
     Existing,
     /// It was read and compressed in another way, to be sent then.
     Converted,
+    /// All of it was read, and is what it should be; nothing was sent.
+    Verified,
     /// It is not there.
     Failed,
 }
@@ -104,7 +106,7 @@ impl Counters {
             }
             BlobOutcome::Mounted => &self.mounted,
             BlobOutcome::Existing => &self.existing,
-            BlobOutcome::Converted | BlobOutcome::Failed => return,
+            BlobOutcome::Converted | BlobOutcome::Verified | BlobOutcome::Failed => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

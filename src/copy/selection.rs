@@ -22,16 +22,31 @@ pub enum Selection {
     Sparse(Vec<Platform>),
     /// These, under a new index that names nothing else. Its digest is another than the source's.
     Rewrite(Vec<Platform>),
+    /// The image for this one, without an index: for places that hold no index.
+    Image(Platform),
 }
 
 impl Selection {
     /// Whether the destination's index is another than the source's.
     pub(super) const fn rewrites(&self) -> bool {
-        matches!(self, Self::Rewrite(_))
+        matches!(self, Self::Rewrite(_) | Self::Image(_))
+    }
+
+    /// The image of the index `root` that is copied in its place, when a single one is.
+    pub(super) fn image(&self, root: &Manifest) -> Result<Option<Digest>, Failure> {
+        let Self::Image(platform) = self else {
+            return Ok(None);
+        };
+        match content(root)? {
+            Content::Index { manifests, .. } => {
+                the_image(root.digest(), &manifests, platform).map(Some)
+            }
+            Content::Image { .. } | Content::Artifact { .. } => Ok(None),
+        }
     }
 
     /// The image to write for the image `root` of the source.
-    pub(crate) fn apply(&self, root: Manifest) -> Result<Manifest, Failure> {
+    pub(super) fn apply(&self, root: Manifest) -> Result<Manifest, Failure> {
         let Self::Rewrite(platforms) = self else {
             return Ok(root);
         };
@@ -79,12 +94,6 @@ fn select(
     manifests: &[Descriptor],
     platforms: &[Platform],
 ) -> Result<BTreeSet<Digest>, Failure> {
-    let matches = |child: &Descriptor, wanted: &Platform| {
-        child
-            .platform
-            .as_ref()
-            .is_some_and(|platform| platform.matches(wanted))
-    };
     if let Some(missing) = platforms
         .iter()
         .find(|wanted| !manifests.iter().any(|child| matches(child, wanted)))
@@ -104,6 +113,39 @@ fn select(
         }
     }
     Ok(kept)
+}
+
+fn matches(child: &Descriptor, wanted: &Platform) -> bool {
+    child
+        .platform
+        .as_ref()
+        .is_some_and(|platform| platform.matches(wanted))
+}
+
+/// The one image of an index for a platform. Of several, which differ in what a platform does not
+/// say, none is taken by chance.
+fn the_image(
+    index: &Digest,
+    manifests: &[Descriptor],
+    platform: &Platform,
+) -> Result<Digest, Failure> {
+    let found: BTreeSet<&Digest> = manifests
+        .iter()
+        .filter(|child| !child.is_attestation() && matches(child, platform))
+        .map(|child| &child.digest)
+        .collect();
+    match found.first() {
+        Some(&only) if found.len() == 1 => Ok(only.clone()),
+        None => Err(no_such_platform(index, manifests, platform)),
+        Some(_) => Err(Failure {
+            reason: Reason::SourceInvalid,
+            message: format!(
+                "index {index} has {} images for {platform}; name its variant, or one of them by \
+                 its digest",
+                found.len()
+            ),
+        }),
+    }
 }
 
 fn no_such_platform(index: &Digest, manifests: &[Descriptor], missing: &Platform) -> Failure {
@@ -250,6 +292,45 @@ mod tests {
         let wanted = platforms(&["linux/amd64", "linux/arm64", "windows/amd64"]);
         let kept = Selection::Rewrite(wanted).apply(index.clone()).unwrap();
         assert_eq!(kept, index);
+    }
+
+    #[test]
+    fn a_single_image_is_the_only_one_for_its_platform() {
+        let (index, digests) = index();
+        let image = |platform: &str| {
+            let selection = Selection::Image(platform.parse().unwrap());
+            selection.image(&index)
+        };
+        assert_eq!(image("linux/arm64").unwrap().as_ref(), Some(&digests[1]));
+        assert_eq!(
+            image("linux/s390x").unwrap_err().reason,
+            Reason::SourceInvalid
+        );
+        assert_eq!(Selection::All.image(&index).unwrap(), None);
+        let two = index_of(
+            &digests[..2],
+            &json!({"os": "linux", "architecture": "arm"}),
+        );
+        let several = Selection::Image("linux/arm".parse().unwrap()).image(&two);
+        let message = several.unwrap_err().message;
+        assert!(message.contains("2 images for linux/arm"), "{message}");
+    }
+
+    fn index_of(digests: &[Digest], platform: &Value) -> Manifest {
+        let entries: Vec<Value> = digests
+            .iter()
+            .map(|digest| {
+                json!({
+                    "mediaType": MediaType::OCI_MANIFEST, "digest": digest, "size": 7,
+                    "platform": platform,
+                })
+            })
+            .collect();
+        let document = json!({
+            "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": entries,
+        });
+        let bytes = Bytes::from(document.to_string());
+        Manifest::new(bytes, MediaType::new(MediaType::OCI_INDEX))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
 use super::{MAX_DEPTH, MAX_MANIFESTS, is_absent};
+use crate::copy::{BlobOutcome, Event, Observer};
 use crate::oci::{Content, Descriptor, Digest};
 use crate::registry::ManifestReference;
 use crate::transport::{Source, VerifiedBlob};
@@ -38,11 +39,13 @@ pub struct Fault {
 }
 
 /// Verifies the image `root` of `source`, with all its manifests and blobs and its referrers. What is
-/// in `seen` was verified before, with another image of the same place.
+/// in `seen` was verified before, with another image of the same place. `observer` hears of each blob
+/// that is read.
 pub async fn verify(
     source: &Arc<dyn Source>,
     root: &Digest,
     seen: &mut BTreeSet<Digest>,
+    observer: &dyn Observer,
 ) -> Verified {
     let mut result = Verified::default();
     let mut blobs = Vec::new();
@@ -70,7 +73,7 @@ pub async fn verify(
     }
     blobs.retain(|blob| seen.insert(blob.digest.clone()));
     let mut readings = futures::stream::iter(blobs)
-        .map(|blob| read_blob(source, blob))
+        .map(|blob| read_blob(source, blob, observer))
         .buffer_unordered(PARALLEL_BLOBS);
     while let Some((blob, problem)) = readings.next().await {
         match problem {
@@ -126,12 +129,30 @@ async fn read_manifest(
 async fn read_blob(
     source: &Arc<dyn Source>,
     blob: Descriptor,
+    observer: &dyn Observer,
 ) -> (Descriptor, Option<(bool, String)>) {
+    observer.observe(&Event::BlobStarted {
+        blob: &blob,
+        destination: &source.name(),
+    });
     let content = VerifiedBlob::new(blob.clone(), Arc::new(Arc::clone(source)));
     let read = content
         .read_from(0)
-        .try_for_each(|_| futures::future::ready(Ok(())))
+        .try_for_each(|piece| {
+            observer.observe(&Event::BlobBytes {
+                digest: &blob.digest,
+                bytes: piece.len() as u64,
+            });
+            futures::future::ready(Ok(()))
+        })
         .await;
+    observer.observe(&Event::BlobEnded {
+        digest: &blob.digest,
+        outcome: match &read {
+            Ok(()) => BlobOutcome::Verified,
+            Err(_) => BlobOutcome::Failed,
+        },
+    });
     let problem = read
         .err()
         .map(|error| (is_absent(&error), error.to_string()));

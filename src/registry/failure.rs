@@ -19,7 +19,7 @@ const ENFILE: i32 = 23;
 /// Why no answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TransportFailure {
-    #[error("its host name does not resolve; check the name and the cluster's DNS")]
+    #[error("its host name does not resolve; check the name and the DNS")]
     Name,
     #[error("the connection was refused; check host and port, and that the registry runs")]
     Refused,
@@ -27,7 +27,7 @@ pub(super) enum TransportFailure {
     Timeout,
     #[error("the connection broke off")]
     Closed,
-    #[error("the port does not speak TLS; a registry without TLS needs `insecure: true`")]
+    #[error("the port does not speak TLS; plain HTTP has to be allowed with `insecure`")]
     NotTls,
     #[error("the TLS handshake failed; the registry may want a client certificate")]
     Handshake,

@@ -136,7 +136,8 @@ impl DirectorySource {
         let version = files.read(VERSION.to_owned()).await?;
         if !version.is_some_and(|version| version.starts_with(b"Directory Transport Version: 1.")) {
             return Err(files.malformed(format!(
-                "its file {VERSION} is missing or names another version: skopeo has not written it"
+                "its file {VERSION} is missing or names another version, so that skopeo has not \
+                 written it; check the path"
             )));
         }
         let root = files

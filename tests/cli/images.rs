@@ -233,32 +233,135 @@ async fn exactly_what_is_named_is_deleted() {
     assert!(run(&["digest", &child]).status.success());
 }
 
-/// `docs/skopeo.md` promises that its commands work.
 #[tokio::test]
-async fn every_command_of_the_table_for_skopeo_users_works() {
-    let (source, destination) = (DockerRegistry::plain(), DockerRegistry::plain());
-    let published = publish(&client(source.host(), &plain()), "app").await;
+async fn a_repository_that_is_not_there_is_not_one_without_tags() {
+    let registry = DockerRegistry::plain();
+    publish(&client(registry.host(), &plain()), "app").await;
+    let absent = format!("{}/absent", registry.host());
+    let copy = format!("{}/copy", registry.host());
+    for arguments in [
+        &["list-tags", &absent][..],
+        &["copy", "--all-tags", &absent, &copy],
+        &["verify", "--all-tags", &absent],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            stderr(&output).contains("has no repository absent"),
+            "{output:?}"
+        );
+    }
+    let tags = run(&["list-tags", &format!("{}/app", registry.host())]);
+    assert_eq!(stdout(&tags), "1\n");
+}
+
+#[tokio::test]
+async fn a_layout_is_verified_with_every_image_in_it_and_one_failure_does_not_hide_the_rest() {
+    let registry = DockerRegistry::plain();
+    let published = publish(&client(registry.host(), &plain()), "app").await;
     let directory = tempfile::tempdir().unwrap();
-    let image = format!("{}/app:1", source.host());
-    let file = mirror_file(&directory, &[&image], destination.host());
-    let page = include_str!("../../docs/skopeo.md");
-    let commands: Vec<&str> = page
+    let layout = format!("oci:{}", directory.path().join("layout").display());
+    for (platform, place) in [
+        ("linux/amd64", format!("{layout}:one")),
+        // Without a name.
+        ("linux/arm64", layout.clone()),
+    ] {
+        let from = format!("{}/app:1", registry.host());
+        let options = ["--index-policy", "none", "--platform", platform];
+        let mut command = transship(&["copy", &from, &place]);
+        stdout(&command.args(options).output().unwrap());
+    }
+    let sound = run(&["verify", &layout]);
+    assert_eq!(stdout(&sound), "");
+    assert!(stderr(&sound).contains("7 objects"), "{sound:?}");
+
+    let hex = published
+        .shared_layer
+        .as_str()
+        .strip_prefix("sha256:")
+        .unwrap();
+    let file = directory.path().join("layout/blobs/sha256").join(hex);
+    std::fs::write(&file, "another layer..").unwrap();
+    let output = run(&["verify", "--json", "oci:/nowhere", &layout]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
         .lines()
-        .filter_map(|line| line.strip_suffix("` |")?.rsplit_once("| `transship "))
-        .map(|(_, command)| command)
+        .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert!(commands.len() > 10, "{commands:?}");
-    for command in commands {
-        let command = command
-            .replace("a.example", source.host())
-            .replace("b.example", destination.host())
-            .replace("DIGEST", published.index.digest().as_str())
-            .replace("mirror.yaml", &file);
-        let output = transship(&command.split(' ').collect::<Vec<_>>())
-            .current_dir(&directory)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{command}: {output:?}");
+    assert!(lines[0]["error"].as_str().unwrap().contains("oci:/nowhere"));
+    assert_eq!(
+        lines[1]["result"]["faults"][0]["digest"],
+        json!(published.shared_layer)
+    );
+    assert_eq!(lines[1]["result"]["sound"], json!(6));
+}
+
+#[tokio::test]
+async fn every_error_names_the_next_step() {
+    let registry = DockerRegistry::plain();
+    publish(&client(registry.host(), &plain()), "app").await;
+    let image = |name: &str| format!("{}/{name}", registry.host());
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("mirror.yaml"), "kind: [\ncanary: 1\n").unwrap();
+    for (arguments, code, step) in [
+        (
+            vec!["inspect", &image("app:absent")],
+            1,
+            "transship list-tags",
+        ),
+        (
+            vec!["digest", &image("app:absent")],
+            1,
+            "transship list-tags",
+        ),
+        (
+            vec!["copy", &image("app:absent"), &image("b")],
+            10,
+            "transship list-tags",
+        ),
+        (
+            vec!["copy", &format!("http://{}", image("app:1")), &image("b")],
+            1,
+            "leave out http://",
+        ),
+        (vec!["delete", &image("app")], 1, "@DIGEST"),
+        (
+            vec!["inspect", "--config", &image("app:1")],
+            1,
+            "--platform",
+        ),
+        (
+            vec!["inspect", &format!("oci:{}", path("absent"))],
+            1,
+            "check the path",
+        ),
+        (
+            vec!["inspect", &format!("dir:{}", path("absent"))],
+            1,
+            "check the path",
+        ),
+        (
+            vec![
+                "copy",
+                &image("app:1"),
+                &format!("docker-archive:{}", path("a.tar")),
+            ],
+            10,
+            "--platform",
+        ),
+        (vec!["list-tags", "dir:a"], 1, "name a repository"),
+        (vec!["sync", "-f", &path("mirror.yaml")], 1, "at line 1"),
+        (vec!["digest", ""], 1, "HOST/REPOSITORY"),
+    ] {
+        let output = run(&arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        let sum = usize::from(code == 10);
+        assert_eq!(text.lines().count(), 1 + sum, "{arguments:?}: {text}");
+        assert!(text.contains(step), "{arguments:?}: {text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 }
 

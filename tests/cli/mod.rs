@@ -1,10 +1,12 @@
 //! The binary as people use it.
 
 mod credentials;
+mod guides;
 mod help;
 mod images;
 mod interruption;
 mod limits;
+mod terminal;
 
 use std::process::Output;
 

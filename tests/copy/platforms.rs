@@ -56,6 +56,34 @@ async fn a_new_index_names_the_wanted_platforms_and_nothing_else_is_sent() {
 }
 
 #[tokio::test]
+async fn one_image_is_copied_without_its_index() {
+    let scene = Scene::start().await;
+    scene.seed_index("app", "v1", &[b"base"]);
+    let wishes = [wish("app", "m/app", "v1")];
+    let options = only_arm64(|mut platforms| Selection::Image(platforms.remove(0)));
+    let (outcomes, counts) = scene.copy_with(&wishes, options.clone()).await;
+
+    let done = outcomes[0][0].as_ref().unwrap();
+    let index = scene.source.manifest("app", "v1").unwrap();
+    let index: Value = serde_json::from_slice(&index.bytes).unwrap();
+    let entries = index["manifests"].as_array().unwrap();
+    let arm64 = entries
+        .iter()
+        .find(|entry| entry["platform"]["architecture"] == "arm64")
+        .unwrap();
+    assert_eq!(arm64["digest"], done.digest.as_str());
+    assert_ne!(done.source, done.digest);
+    let written = scene.destination.manifest("m/app", "v1").unwrap();
+    assert_eq!(transship::oci::Digest::sha256(&written.bytes), done.digest);
+    assert_eq!(counts.sent, 3, "a config, the base and a layer");
+    scene.destination.assert_never_incomplete();
+
+    let (outcomes, counts) = scene.copy_with(&wishes, options).await;
+    assert!(outcomes[0][0].as_ref().unwrap().unchanged);
+    assert_eq!(counts.sent, 0);
+}
+
+#[tokio::test]
 async fn case_47_a_registry_that_wants_all_children_refuses_a_sparse_index() {
     let scene = Scene::start().await;
     scene.seed_index("app", "v1", &[b"base"]);

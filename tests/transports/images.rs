@@ -17,7 +17,7 @@ use crate::support::registry::Registry;
 use crate::support::{client, plain};
 
 /// An image as its parts.
-pub(super) struct Image {
+pub(crate) struct Image {
     pub(super) config: Vec<u8>,
     /// Uncompressed.
     pub(super) layers: Vec<Vec<u8>>,
@@ -25,7 +25,7 @@ pub(super) struct Image {
 
 impl Image {
     /// An image with one layer for each text, which is the content of a file in it.
-    pub(super) fn with_files(texts: &[&str]) -> Self {
+    pub(crate) fn with_files(texts: &[&str]) -> Self {
         let layers: Vec<_> = texts
             .iter()
             .enumerate()
@@ -80,7 +80,7 @@ impl Image {
     }
 
     /// Puts the image with gzip layers into a registry.
-    pub(super) fn seed(&self, registry: &Registry, repository: &str, tag: &str) -> Digest {
+    pub(crate) fn seed(&self, registry: &Registry, repository: &str, tag: &str) -> Digest {
         registry.seed_blob(repository, &self.config);
         let manifest = self.manifest(MediaType::OCI_LAYER_GZIP, |layer| {
             let packed = gzip(layer);

@@ -3,7 +3,7 @@
 mod docker;
 mod docker_daemon;
 mod docker_hostile;
-mod images;
+pub(crate) mod images;
 mod layout_hostile;
 mod layouts;
 mod matrix;

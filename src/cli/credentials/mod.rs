@@ -9,6 +9,7 @@ mod helper;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -112,7 +113,7 @@ impl Keychain {
             return Self::from_authfile(&path);
         }
         let mut files = Vec::new();
-        for path in usual_files(variable) {
+        for path in usual_files(variable, user_id()) {
             match read_configuration(&path) {
                 Ok(config) => files.push(config),
                 Err(CredentialsError::Read { source, .. })
@@ -184,10 +185,19 @@ impl Files {
     }
 }
 
+/// The user that this process runs as.
+fn user_id() -> Option<u32> {
+    std::fs::metadata("/proc/self").ok().map(|own| own.uid())
+}
+
 /// The files of a user, the one that is asked first at the front.
-fn usual_files(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+fn usual_files(variable: impl Fn(&str) -> Option<OsString>, user_id: Option<u32>) -> Vec<PathBuf> {
     let home = directory(&variable, "HOME");
     let runtime = directory(&variable, "XDG_RUNTIME_DIR");
+    // Where podman and skopeo write without that variable, as under sudo.
+    let of_user = user_id
+        .filter(|_| runtime.is_none())
+        .map(|id| PathBuf::from(format!("/run/containers/{id}/auth.json")));
     let configuration = directory(&variable, "XDG_CONFIG_HOME")
         .or_else(|| home.as_ref().map(|home| home.join(".config")));
     let docker = directory(&variable, "DOCKER_CONFIG")
@@ -195,6 +205,7 @@ fn usual_files(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let containers = |directory: PathBuf| directory.join("containers/auth.json");
     [
         runtime.map(containers),
+        of_user,
         configuration.map(containers),
         docker.map(|directory| directory.join("config.json")),
     ]
@@ -261,7 +272,7 @@ mod tests {
     fn files_are_asked_in_the_order_of_containers_auth_json() {
         let variables = [("HOME", "/h"), ("XDG_RUNTIME_DIR", "/r")];
         assert_eq!(
-            usual_files(environment(&variables)),
+            usual_files(environment(&variables), Some(7)),
             [
                 "/r/containers/auth.json",
                 "/h/.config/containers/auth.json",
@@ -275,10 +286,15 @@ mod tests {
             ("DOCKER_CONFIG", "/d"),
         ];
         assert_eq!(
-            usual_files(environment(&variables)),
-            ["/c/containers/auth.json", "/d/config.json"].map(PathBuf::from)
+            usual_files(environment(&variables), Some(7)),
+            [
+                "/run/containers/7/auth.json",
+                "/c/containers/auth.json",
+                "/d/config.json"
+            ]
+            .map(PathBuf::from)
         );
-        assert_eq!(usual_files(environment(&[])), Vec::<PathBuf>::new());
+        assert_eq!(usual_files(environment(&[]), None), Vec::<PathBuf>::new());
     }
 
     #[rstest]

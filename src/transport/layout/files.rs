@@ -54,7 +54,10 @@ impl Files {
     /// The same; [`None`] when whoever writes the layout has not come to its end.
     pub(super) async fn written_table(&self) -> Result<Option<Table>, Error> {
         let marker = self.read(MARKER, MAX_MARKER_BYTES).await?.ok_or_else(|| {
-            self.malformed(format!("it has no {MARKER} and is no OCI image layout"))
+            self.malformed(format!(
+                "it has no file {MARKER} and is no OCI image layout; check the path, which ends \
+                 at the first colon"
+            ))
         })?;
         match serde_json::from_slice::<Marker>(&marker) {
             Ok(marker) if marker.version.starts_with("1.") => {}

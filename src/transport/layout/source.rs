@@ -52,6 +52,11 @@ impl LayoutSource {
         })
     }
 
+    /// Every image, index and artifact in the table of contents, named or not.
+    pub fn images(&self) -> impl Iterator<Item = &Digest> {
+        self.table.digests()
+    }
+
     /// The image of a layout that holds one.
     pub fn only_image(&self) -> Result<&Digest, Error> {
         self.table.only().ok_or_else(|| {
