@@ -134,6 +134,13 @@ impl Closure {
         &self.root
     }
 
+    /// What the image itself refers to.
+    pub(super) fn subject(&self) -> Option<Digest> {
+        let root = self.levels.last()?.first()?;
+        let content = root.manifest.content().ok()?;
+        content.subject().map(|subject| subject.digest.clone())
+    }
+
     /// Whether an index names images that are left out on purpose.
     pub(super) const fn is_sparse(&self) -> bool {
         self.is_sparse

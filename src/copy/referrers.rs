@@ -11,6 +11,7 @@ use super::blob::Trust;
 use super::closure::Closure;
 use super::engine::{Engine, Goal, ImageOutcome};
 use super::finish::not_kept;
+use super::place::DestinationState;
 use super::write::find;
 use super::{Failure, ImageCopy, Selection, Side};
 use crate::oci::{Digest, Tag};
@@ -152,11 +153,12 @@ impl Engine<'_> {
         goal: &Goal<'_>,
     ) -> Result<(), Failure> {
         let (destination, digest) = (&goal.destination, closure.root_digest());
+        let of_destination = |error| Failure::of_place(Side::Destination, &error);
         if *destination.existing().await != Existing::Nothing && destination.may_have(tag).await {
             let found = find(destination, tag, digest)
                 .await
-                .map_err(|error| Failure::of_place(Side::Destination, &error))?;
-            if found.as_ref() == Some(digest) {
+                .map_err(of_destination)?;
+            if found.as_ref() == Some(digest) && is_listed(destination, closure).await? {
                 return Ok(());
             }
         }
@@ -164,11 +166,26 @@ impl Engine<'_> {
             self.writer(&copy.source, destination)
                 .write(closure, tag, trust)
                 .await?;
-            if self.shows(destination, tag, digest).await? {
+            if self.shows(destination, tag, digest).await?
+                && is_listed(destination, closure).await?
+            {
                 return Ok(());
             }
         }
         Err(not_kept(&destination.place.name(), digest))
+    }
+}
+
+/// Whether a referrer that is there can be found by what it refers to. In a registry without the
+/// referrers API that is a second write, which an earlier run may not have come to.
+async fn is_listed(destination: &DestinationState, closure: &Closure) -> Result<bool, Failure> {
+    match closure.subject() {
+        Some(subject) => destination
+            .place
+            .lists_referrer(&subject, closure.root_digest())
+            .await
+            .map_err(|error| Failure::of_place(Side::Destination, &error)),
+        None => Ok(true),
     }
 }
 

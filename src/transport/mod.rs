@@ -118,6 +118,16 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// The manifest that `reference` names.
     fn manifest<'a>(&'a self, reference: ManifestReference<'a>) -> Outcome<'a, Manifest>;
 
+    /// Whether whoever asks what refers to `subject` is told of `referrer`. Where manifests are only
+    /// files, being there is enough.
+    fn lists_referrer<'a>(
+        &'a self,
+        _subject: &'a Digest,
+        _referrer: &'a Digest,
+    ) -> Outcome<'a, bool> {
+        Box::pin(std::future::ready(Ok(true)))
+    }
+
     /// Whether the blob is there.
     fn has_blob<'a>(&'a self, blob: &'a Descriptor) -> Outcome<'a, bool>;
 

@@ -208,6 +208,21 @@ impl Destination for RegistryRepository {
         self.read(reference)
     }
 
+    fn lists_referrer<'a>(
+        &'a self,
+        subject: &'a Digest,
+        referrer: &'a Digest,
+    ) -> Outcome<'a, bool> {
+        async move {
+            let listed = self
+                .client
+                .referrers(&self.repository, subject, None)
+                .await?;
+            Ok(listed.iter().any(|listed| listed.digest == *referrer))
+        }
+        .boxed()
+    }
+
     fn has_blob<'a>(&'a self, blob: &'a Descriptor) -> Outcome<'a, bool> {
         self.client
             .blob_exists(&self.repository, &blob.digest)

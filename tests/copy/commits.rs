@@ -8,8 +8,9 @@ use transship::copy::ImageOutcome;
 use transship::oci::Digest;
 use transship::reason::Reason;
 
+use super::referrers::seed_referrer;
 use super::scene::{Scene, Wish, wish};
-use crate::support::registry::{Action, Endpoint, Rule};
+use crate::support::registry::{Action, Dialect, Endpoint, Registry, Rule};
 
 /// Acts on what is written under this tag.
 fn on_tag(tag: &'static str, action: Action) -> Rule {
@@ -134,7 +135,7 @@ async fn a_signature_that_the_destination_forgets_is_written_again() {
     scene.destination.add(
         Rule::on(Endpoint::Manifest, Action::Forget)
             .method(Method::PUT)
-            .when(|asked| asked.path.ends_with(".sig"))
+            .when(|asked| asked.path.contains("/sha256-"))
             .times(1),
     );
     let wishes = [wish("app", "m/app", "v1")];
@@ -150,4 +151,29 @@ async fn a_signature_that_the_destination_forgets_is_written_again() {
         written,
         "everything was in place"
     );
+}
+
+/// Where there is no referrers API, a signature is found by a tag, which is a write of its own.
+#[tokio::test]
+async fn a_signature_that_nobody_would_find_is_listed_by_the_next_run() {
+    let destination = Registry::builder().dialect(Dialect::Quay).start().await;
+    let scene = Scene::between(Registry::start().await, destination);
+    let image = scene.source.seed_image("app", Some("v1"), &[b"layer"]);
+    let (_, signature) = seed_referrer(&scene, &image, b"a signature");
+    let wishes = [wish("app", "m/app", "v1")];
+    let tag = image.as_str().replace(':', "-");
+    let fails = Rule::on(Endpoint::Manifest, Action::status(400)).method(Method::PUT);
+    let list = format!("/{tag}");
+    scene
+        .destination
+        .add(fails.when(move |asked| asked.path.ends_with(&list)));
+    let (outcomes, _) = scene.copy(&wishes).await;
+    assert_ne!(reasons(&outcomes), [None]);
+    assert_eq!(scene.destination.manifest("m/app", &tag), None);
+    scene.destination.clear_rules();
+    let (outcomes, _) = scene.copy(&wishes).await;
+    assert_eq!(reasons(&outcomes), [None]);
+    let list = scene.destination.manifest("m/app", &tag).unwrap();
+    let digest = Digest::sha256(signature.to_string().as_bytes());
+    assert!(String::from_utf8_lossy(&list.bytes).contains(digest.as_str()));
 }

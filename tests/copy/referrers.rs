@@ -11,7 +11,7 @@ use crate::support::registry::{Action, Endpoint, Rule};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// An artifact that refers to `subject`; its digest and its document.
-fn seed_referrer(scene: &Scene, subject: &Digest, content: &[u8]) -> (Digest, Value) {
+pub(super) fn seed_referrer(scene: &Scene, subject: &Digest, content: &[u8]) -> (Digest, Value) {
     let descriptor = |media_type: &str, content: &[u8]| {
         let digest = scene.source.seed_blob("app", content);
         json!({"mediaType": media_type, "digest": digest, "size": content.len()})

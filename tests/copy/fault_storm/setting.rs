@@ -263,8 +263,8 @@ impl Setting {
     fn prepare_destinations(&self, random: &mut Random) {
         for wish in &self.wishes {
             for (number, repository) in &wish.targets {
-                let destination = &self.destinations[*number].registry;
-                if self.destinations[*number].dialect == Some(Dialect::Ecr) {
+                let destination = &self.party(*number).registry;
+                if self.party(*number).dialect == Some(Dialect::Ecr) {
                     destination.create_repository(repository);
                 }
                 if random.one_in(4) {
@@ -278,9 +278,13 @@ impl Setting {
         std::iter::once(&self.source).chain(&self.destinations)
     }
 
+    fn party(&self, number: usize) -> &Party {
+        self.destinations.get(number).expect("a destination")
+    }
+
     /// The first destination, which every image goes to.
     pub(super) fn destination(&self) -> &Registry {
-        &self.destinations[0].registry
+        &self.party(0).registry
     }
 
     pub(super) fn add_faults(&self, random: &mut Random) {
@@ -307,7 +311,7 @@ impl Setting {
             }
         };
         let source = client(&self.source);
-        let destinations: Vec<_> = self.destinations.iter().map(client).collect();
+        let clients: Vec<_> = self.destinations.iter().map(client).collect();
         let copies: Vec<_> = self
             .wishes
             .iter()
@@ -318,7 +322,9 @@ impl Setting {
                     .targets
                     .iter()
                     .map(|(number, repository)| Target {
-                        place: self.destinations[*number].place(&destinations[*number], repository),
+                        place: self
+                            .party(*number)
+                            .place(clients.get(*number).expect("a client"), repository),
                         tag: Some(wish.tag.parse().unwrap()),
                     })
                     .collect(),
@@ -333,7 +339,7 @@ impl Setting {
         for (wish, outcome) in self.wishes.iter().zip(outcomes) {
             for ((number, repository), result) in wish.targets.iter().zip(outcome) {
                 if let Ok(copied) = result {
-                    self.assert_in_place(wish, &self.destinations[*number], repository, copied);
+                    self.assert_in_place(wish, self.party(*number), repository, copied);
                 }
             }
         }

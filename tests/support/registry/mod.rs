@@ -313,7 +313,11 @@ impl Registry {
     /// Fails with the first digest that is missing below a manifest.
     pub(crate) fn is_complete(&self, repository: &str, reference: &str) -> Result<(), String> {
         let state = self.state();
-        let repository = &state.storage.repositories[repository];
+        let repository = state
+            .storage
+            .repositories
+            .get(repository)
+            .expect("a repository");
         let (digest, _) = repository.resolve(reference).unwrap();
         repository.complete(digest.as_str(), &mut BTreeSet::new())
     }

@@ -72,8 +72,7 @@ fn special(role: Role, endpoint: Endpoint) -> &'static [Kind] {
     };
     match (role, endpoint) {
         (Role::Source, Endpoint::Blob | Endpoint::Manifest) => &[FlipBit, IgnoreRange, Refusal],
-        (_, Endpoint::Blob) => &[FlipBit, Refusal],
-        (_, Endpoint::Token) => &[FlipBit, Refusal],
+        (_, Endpoint::Blob | Endpoint::Token) => &[FlipBit, Refusal],
         (_, Endpoint::Tags | Endpoint::Referrers) => &[EndlessPages],
         (Role::Destination, Endpoint::Uploads) => &[CollectGarbage, Refusal],
         (Role::Destination, Endpoint::Session) => &[
@@ -246,6 +245,6 @@ impl Random {
 
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         let at = usize::try_from(self.below(choices.len() as u64)).unwrap();
-        choices[at]
+        *choices.get(at).expect("at least one choice")
     }
 }
