@@ -5,13 +5,17 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::auth::Scopes;
 
 /// The open uploads of one registry.
 #[derive(Default)]
-pub(super) struct OpenUploads(Mutex<Table>);
+pub(super) struct OpenUploads {
+    table: Mutex<Table>,
+    opening: TaskTracker,
+}
 
 #[derive(Default)]
 struct Table {
@@ -51,8 +55,20 @@ impl OpenUploads {
         self.table().uploads.remove(&number);
     }
 
-    /// All that are open. From now on they are somebody else's business.
-    pub(super) fn take(&self) -> Vec<OpenUpload> {
+    /// Carries out `request`, which opens an upload, to its end even if nobody waits for it any more:
+    /// without the answer nobody knows what to end. [`None`] when the runtime ends before.
+    pub(super) async fn open<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.opening.spawn(request).await.ok()
+    }
+
+    /// All that are open, once those that are being opened are. From now on they are somebody else's
+    /// business.
+    pub(super) async fn take(&self) -> Vec<OpenUpload> {
+        self.opening.close();
+        self.opening.wait().await;
         self.table()
             .uploads
             .drain()
@@ -61,16 +77,18 @@ impl OpenUploads {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
-    #[test]
-    fn what_has_not_ended_is_left_where_it_went() {
+    #[tokio::test]
+    async fn what_has_not_ended_is_left_where_it_went() {
         let uploads = OpenUploads::default();
         let url = |text: &str| text.parse::<Url>().unwrap();
         let scopes = Scopes::push(&"app".parse().unwrap());
@@ -79,8 +97,28 @@ mod tests {
         uploads.moved(second, &url("http://r.test/3"));
         uploads.remove(first);
         uploads.moved(first, &url("http://r.test/4"));
-        let left: Vec<_> = uploads.take().into_iter().map(|it| it.location).collect();
+        let left = uploads.take().await;
+        let left: Vec<_> = left.into_iter().map(|it| it.location).collect();
         assert_eq!(left, [url("http://r.test/3")]);
-        assert!(uploads.take().is_empty());
+        assert!(uploads.take().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_nobody_waits_for_any_more_is_opened_and_left() {
+        let uploads = Arc::new(OpenUploads::default());
+        let (answer, answered) = tokio::sync::oneshot::channel::<()>();
+        let opening = {
+            let uploads = Arc::clone(&uploads);
+            async move {
+                let _ = answered.await;
+                let scopes = Scopes::push(&"app".parse().unwrap());
+                uploads.add("http://r.test/1".parse().unwrap(), scopes);
+            }
+        };
+        assert!(futures::poll!(Box::pin(uploads.open(opening))).is_pending());
+        let (left, ()) = futures::join!(uploads.take(), async {
+            let _ = answer.send(());
+        });
+        assert_eq!(left.len(), 1);
     }
 }

@@ -111,19 +111,37 @@ impl Client {
         mount_from: Option<&Repository>,
     ) -> Result<Upload, Error> {
         let subject = self.subject(repository, format!("@{digest}"));
-        let mounted = match mount_from {
-            Some(source) => self.mount(repository, digest, source, &subject).await,
-            None => Ok(None),
+        let opening = {
+            let (client, subject) = (self.clone(), subject.clone());
+            let (repository, digest) = (repository.clone(), digest.clone());
+            let mount_from = mount_from.cloned();
+            async move {
+                client
+                    .mount_or_open(&repository, &digest, mount_from.as_ref(), &subject)
+                    .await
+            }
         };
-        let started = match mounted {
-            Ok(Some(upload)) => Ok(upload),
-            Ok(None) => self
-                .open_session(repository, &subject)
-                .await
-                .map(Upload::Session),
-            Err(problem) => Err(problem),
-        };
-        started.map_err(|problem| Error::new(Operation::StartUpload, subject, problem))
+        let started = self.inner.open_uploads.open(opening).await;
+        started
+            .unwrap_or(Err(Problem::UploadLost))
+            .map_err(|problem| Error::new(Operation::StartUpload, subject, problem))
+    }
+
+    async fn mount_or_open(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        mount_from: Option<&Repository>,
+        subject: &Subject,
+    ) -> Result<Upload, Problem> {
+        if let Some(source) = mount_from
+            && let Some(upload) = self.mount(repository, digest, source, subject).await?
+        {
+            return Ok(upload);
+        }
+        self.open_session(repository, subject)
+            .await
+            .map(Upload::Session)
     }
 
     /// Sends the content of `blob` in one request that ends the upload.
@@ -305,11 +323,14 @@ impl Client {
     /// Ends the uploads that were dropped before their end, as those of a run that was told to stop,
     /// if the registry answers quickly enough. Those that the next process goes on with stay.
     pub async fn end_open_uploads(&self) {
-        let open = self.inner.open_uploads.take();
-        let ends = open
-            .iter()
-            .map(|upload| self.cancel(&upload.location, &upload.scopes));
-        let _ = timeout(CANCEL_TIME, join_all(ends)).await;
+        let end_all = async {
+            let open = self.inner.open_uploads.take().await;
+            let ends = open
+                .iter()
+                .map(|upload| self.cancel(&upload.location, &upload.scopes));
+            join_all(ends).await;
+        };
+        let _ = timeout(CANCEL_TIME, end_all).await;
     }
 
     async fn cancel(&self, location: &Url, scopes: &Scopes) -> Result<(), Problem> {
