@@ -78,7 +78,7 @@ bench: packages ## measure Transship beside its peers (ARGS="--workload tags --r
 	test -x $(BENCH_TOOLS)/oras || GOBIN=$(BENCH_TOOLS) go install oras.land/oras/cmd/oras@$(ORAS)
 	(cd e2e/bench/proxy && go build -o $(BENCH_TOOLS)/proxy .)
 	cargo build --locked --release
-	mkdir -p target && e2e/bench/run --tools-directory $(BENCH_TOOLS) $(ARGS)
+	e2e/bench/run --tools-directory $(BENCH_TOOLS) $(ARGS)
 
 .PHONY: bench-inner
 bench-inner: ## measure the inner loops: hashing, recompression, manifests
