@@ -248,21 +248,13 @@ mod tests {
         };
         let mut platform = descriptor(MediaType::OCI_MANIFEST, b"image", 586);
         platform.platform = Some("linux/arm64".parse().unwrap());
-        let leaf = |descriptor| Tree {
-            descriptor,
-            absent: false,
-            manifests: Vec::new(),
-            config: None,
-            layers: Vec::new(),
-            referrers: Vec::new(),
-        };
         Tree {
             manifests: vec![Tree {
                 config: Some(descriptor(MediaType::OCI_CONFIG, b"config", 234)),
                 layers: vec![descriptor(MediaType::OCI_LAYER_GZIP, b"layer", 3 << 20)],
-                ..leaf(platform)
+                ..Tree::leaf(platform)
             }],
-            ..leaf(descriptor(MediaType::OCI_INDEX, b"index", 517))
+            ..Tree::leaf(descriptor(MediaType::OCI_INDEX, b"index", 517))
         }
     }
 

@@ -148,7 +148,8 @@ impl Reader<'_> {
 }
 
 impl Tree {
-    const fn leaf(descriptor: Descriptor) -> Self {
+    /// A manifest of which nothing below is known.
+    pub(crate) const fn leaf(descriptor: Descriptor) -> Self {
         Self {
             descriptor,
             absent: false,
