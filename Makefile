@@ -82,7 +82,7 @@ bench: packages ## measure Transship beside its peers (ARGS="--workload tags --r
 
 .PHONY: bench-inner
 bench-inner: ## measure the inner loops: hashing, recompression, manifests
-	@cargo bench --locked --profile e2e --bench inner
+	@cargo bench --locked --profile release --bench inner
 
 # Schedules of random faults that fault-storm plays, and the seed that it begins with.
 SCHEDULES ?= 100000

@@ -1,26 +1,35 @@
 //! The inner loops of a copy: hashing, recompressing, reading manifests. Plain loops, of which the
 //! best counts: what the machine did beside them is not theirs.
 //!
-//! `make bench-inner` prints one line for each. The content is this program itself, which is what
-//! layers mostly are: machine code and tables.
+//! `make bench-inner` prints one line for each. The content is what layers of images are made of: programs,
+//! libraries and the texts beside them, from the system that this runs on.
 
+use std::fs;
 use std::hint::black_box;
-use std::io;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use transship::convert::{Compression, recompress};
 use transship::oci::{Digest, Manifest, MediaType};
 
 /// Runs of each loop.
 const RUNS: u32 = 5;
-/// Most bytes of this program that are used.
-const MAX_CONTENT: usize = 64 * 1024 * 1024;
+/// Where the content is from.
+const DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/lib", "/usr/share"];
+/// Most bytes from each of them.
+const DIRECTORY_BYTES: usize = 48 * 1024 * 1024;
 
 fn main() -> anyhow::Result<()> {
-    let mut content = std::fs::read(std::env::current_exe()?).context("this program")?;
-    content.truncate(MAX_CONTENT);
+    let mut content = Vec::new();
+    for directory in DIRECTORIES {
+        let end = content.len() + DIRECTORY_BYTES;
+        append_files(directory.as_ref(), end, &mut content)
+            .with_context(|| format!("cannot read {directory}"))?;
+    }
     let length = content.len();
     let diff_id = Digest::sha256(&content);
     report("sha256", length, || {
@@ -38,12 +47,42 @@ fn main() -> anyhow::Result<()> {
                 Ok(())
             })?;
         }
+        for to in ["zstd:1", "zstd"] {
+            let to: Compression = to.parse()?;
+            report(&format!("{from} to {to}, two layers"), 2 * length, || {
+                thread::scope(|scope| {
+                    let convert =
+                        || recompress(&layer[..], layer.len() as u64, &diff_id, to, io::sink());
+                    let other = scope.spawn(convert);
+                    convert()?;
+                    other.join().map_err(|_| anyhow!("a thread panicked"))??;
+                    Ok(())
+                })
+            })?;
+        }
     }
     let manifest = manifest();
     report("manifest of 40 layers", manifest.bytes().len(), || {
         black_box(black_box(&manifest).content()?);
         Ok(())
     })
+}
+
+/// Appends all files of a directory in the order of their names, until there are `end` bytes.
+fn append_files(directory: &Path, end: usize, content: &mut Vec<u8>) -> io::Result<()> {
+    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+    let mut paths = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+    paths.sort();
+    for path in paths {
+        let kind = fs::symlink_metadata(&path)?.file_type();
+        if kind.is_dir() {
+            append_files(&path, end, content)?;
+        } else if kind.is_file() {
+            let rest = end.saturating_sub(content.len()) as u64;
+            fs::File::open(&path)?.take(rest).read_to_end(content)?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints how many bytes of the uncompressed content pass in a second.
@@ -61,7 +100,7 @@ fn report(
     }
     // Bytes in a microsecond are megabytes in a second.
     let rate = bytes as u128 / best.as_micros().max(1);
-    println!("{name:24} {rate:8} MB/s");
+    println!("{name:30} {rate:8} MB/s");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The filter that a layer runs through: decompressed, verified, compressed in another way.
 //!
-//! Threads share the work: one reads, decompresses and hashes, another compresses, with two more if
+//! Threads share the work: one reads and decompresses, another hashes and compresses, with two more if
 //! that is zstd. A few buffers go round between them, so that memory does not depend on the size of
 //! the layer.
 //!
@@ -10,18 +10,17 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
-
-use flate2::GzBuilder;
-use flate2::bufread::MultiGzDecoder;
-use zstd::zstd_safe::CParameter;
+use std::{mem, thread};
 
 pub use self::measure::{Measured, measure};
+use self::zstd_frame::ZstdFrame;
 use super::Compression;
 use crate::oci::{Digest, Hasher, LayerCompression};
+use flate2::GzBuilder;
+use flate2::bufread::MultiGzDecoder;
 
 /// Goes up when the same layer would be compressed to other bytes than before.
-pub(super) const ENCODER_VERSION: u32 = 1;
+pub(super) const ENCODER_VERSION: u32 = 2;
 
 /// Bytes of one buffer.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -37,12 +36,9 @@ const MAX_RATIO: u64 = 1100;
 /// Most bytes that any layer may unpack to: 256 GiB.
 const MAX_BYTES: u64 = 256 * 1024 * 1024 * 1024;
 
-/// Threads that zstd compresses with, beside those that decompress and write. With one thread or more, the
-/// bytes that come out do not depend on how many there are. A second one is not faster on two cores, and
-/// takes memory.
-const ZSTD_WORKERS: u32 = 1;
-/// What it takes at a time, in bytes. It bounds the memory, and decides what comes out.
-const ZSTD_JOB_BYTES: u32 = 1024 * 1024;
+/// Threads that zstd compresses with, beside those that decompress and write. A second one takes memory, and
+/// cores have other layers to convert.
+const ZSTD_THREADS: u32 = 1;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -113,9 +109,9 @@ pub fn recompress(
                 empty: empty_receiver,
                 limit,
             };
-            unpacking.run(input, diff_id)
+            unpacking.run(input)
         });
-        let written = write_all(&full, &empty, compression, output);
+        let written = write_all(&full, &empty, diff_id.hasher(), compression, output);
         // The reader stops as soon as nobody takes its buffers.
         drop((full, empty));
         let read = reader.join().unwrap_or_else(|_| {
@@ -124,7 +120,11 @@ pub fn recompress(
             )))
         });
         match (read, written) {
-            (Ok(Some(uncompressed)), Ok((digest, size))) => Ok(Recompressed {
+            (Ok(Some(_)), Ok((actual, _))) if actual != *diff_id => Err(CodecError::DiffId {
+                expected: diff_id.clone(),
+                actual,
+            }),
+            (Ok(Some(uncompressed)), Ok((_, (digest, size)))) => Ok(Recompressed {
                 digest,
                 size,
                 uncompressed,
@@ -152,45 +152,49 @@ struct Unpacking {
 
 impl Unpacking {
     /// Gives out everything and says how much it was; [`None`] when nobody wants it any more.
-    fn run(&self, input: impl Read, diff_id: &Digest) -> Result<Option<u64>, CodecError> {
+    fn run(&self, input: impl Read) -> Result<Option<u64>, CodecError> {
         let mut total = 0;
-        let damaged = |offset| {
-            move |error: io::Error| CodecError::Input {
-                offset,
-                kind: error.kind(),
-            }
-        };
         let (_, mut content) = decoder(input).map_err(damaged(0))?;
-        let mut hasher = diff_id.hasher();
         while let Ok(mut buffer) = self.empty.recv() {
-            buffer.clear();
-            content
-                .by_ref()
-                .take(BUFFER_BYTES as u64)
-                .read_to_end(&mut buffer)
-                .map_err(damaged(total))?;
-            total += buffer.len() as u64;
+            buffer.resize(BUFFER_BYTES, 0);
+            let filled = fill(&mut content, &mut buffer).map_err(damaged(total))?;
+            buffer.truncate(filled);
+            total += filled as u64;
             if total > self.limit {
                 return Err(CodecError::Bomb { limit: self.limit });
             }
-            hasher.update(&buffer);
-            let is_last = buffer.len() < BUFFER_BYTES;
-            if is_last {
-                let actual = hasher.finish();
-                if actual != *diff_id {
-                    return Err(CodecError::DiffId {
-                        expected: diff_id.clone(),
-                        actual,
-                    });
-                }
-                return Ok(self.full.send(buffer).is_ok().then_some(total));
-            }
+            let is_last = filled < BUFFER_BYTES;
             if self.full.send(buffer).is_err() {
                 return Ok(None);
+            }
+            if is_last {
+                return Ok(Some(total));
             }
         }
         Ok(None)
     }
+}
+
+fn damaged(offset: u64) -> impl Fn(io::Error) -> CodecError {
+    move |error| CodecError::Input {
+        offset,
+        kind: error.kind(),
+    }
+}
+
+/// Reads until the buffer is full or the content ends, and says how much there is now. In pieces as large
+/// as they can be: decoders are slow with small ones.
+fn fill(content: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match content.read(rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Decompresses what the first bytes say: media types are not always right.
@@ -232,37 +236,36 @@ fn zstd_decoder<R: BufRead>(input: R) -> io::Result<zstd::stream::read::Decoder<
     Ok(decoder)
 }
 
-fn zstd_encoder<W: Write>(
-    output: W,
-    level: u8,
-    workers: u32,
-) -> io::Result<zstd::stream::write::Encoder<'static, W>> {
-    let mut encoder = zstd::stream::write::Encoder::new(output, i32::from(level))?;
-    encoder.multithread(workers)?;
-    encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES))?;
-    Ok(encoder)
-}
-
-/// The half that writes: until the other one has ended.
+/// The half that writes: until the other one has ended. What it takes is hashed here, because reading is
+/// more work than handing on.
+///
+/// Returns the digest of what came in, and the digest and size of what went out.
 fn write_all(
     full: &Receiver<Vec<u8>>,
     empty: &Sender<Vec<u8>>,
+    mut hasher: Hasher,
     compression: Compression,
     output: impl Write,
-) -> io::Result<(Digest, u64)> {
+) -> io::Result<(Digest, (Digest, u64))> {
     let mut encoder = Encoder::new(compression, Hashed::new(output))?;
+    // One is held back, so that the encoder is told of the last one that it is.
+    let mut last = Vec::new();
     while let Ok(buffer) = full.recv() {
-        encoder.write_all(&buffer)?;
-        // An error says that the reader has ended: it needs no more buffers.
-        let _ = empty.send(buffer);
+        hasher.update(&buffer);
+        let before = mem::replace(&mut last, buffer);
+        if !before.is_empty() {
+            encoder.write_all(&before)?;
+            // An error says that the reader has ended: it needs no more buffers.
+            let _ = empty.send(before);
+        }
     }
-    encoder.finish()
+    Ok((hasher.finish(), encoder.finish(&last)?))
 }
 
 enum Encoder<W: Write> {
     Plain(Hashed<W>),
     Gzip(flate2::write::GzEncoder<Hashed<W>>),
-    Zstd(zstd::stream::write::Encoder<'static, Hashed<W>>),
+    Zstd(ZstdFrame<Hashed<W>>),
 }
 
 impl<W: Write> Encoder<W> {
@@ -275,7 +278,7 @@ impl<W: Write> Encoder<W> {
                     .operating_system(GZIP_UNKNOWN_SYSTEM)
                     .write(output, flate2::Compression::new(u32::from(level))),
             ),
-            LayerCompression::Zstd => Self::Zstd(zstd_encoder(output, level, ZSTD_WORKERS)?),
+            LayerCompression::Zstd => Self::Zstd(ZstdFrame::new(output, level, ZSTD_THREADS)?),
         })
     }
 
@@ -283,15 +286,21 @@ impl<W: Write> Encoder<W> {
         match self {
             Self::Plain(output) => output.write_all(bytes),
             Self::Gzip(encoder) => encoder.write_all(bytes),
-            Self::Zstd(encoder) => encoder.write_all(bytes),
+            Self::Zstd(frame) => frame.write(bytes),
         }
     }
 
-    fn finish(self) -> io::Result<(Digest, u64)> {
+    fn finish(self, last: &[u8]) -> io::Result<(Digest, u64)> {
         let mut output = match self {
-            Self::Plain(output) => output,
-            Self::Gzip(encoder) => encoder.finish()?,
-            Self::Zstd(encoder) => encoder.finish()?,
+            Self::Plain(mut output) => {
+                output.write_all(last)?;
+                output
+            }
+            Self::Gzip(mut encoder) => {
+                encoder.write_all(last)?;
+                encoder.finish()?
+            }
+            Self::Zstd(frame) => frame.finish(last)?,
         };
         output.flush()?;
         Ok((output.hasher.finish(), output.written))
@@ -334,3 +343,4 @@ impl<W: Write> Write for Hashed<W> {
 mod measure;
 #[cfg(test)]
 mod tests;
+mod zstd_frame;

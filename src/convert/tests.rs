@@ -238,7 +238,7 @@ fn case_85_a_new_layer_says_what_it_was_made_from_and_nothing_false() {
     expected["annotations"] = json!({
         "kept": "yes",
         "dev.transship.source.digest": source,
-        "dev.transship.encoding": "zstd:3/1",
+        "dev.transship.encoding": "zstd:3/2",
     });
     assert_eq!(layers[1], expected);
 

@@ -97,19 +97,6 @@ fn the_same_bytes_come_out_on_every_machine(#[case] compression: &str, #[case] d
     assert_eq!(made.as_str(), format!("sha256:{digest}"));
 }
 
-#[rstest]
-fn it_makes_no_difference_how_many_threads_compress(#[values(1, 3)] level: u8) {
-    let content = content(9_000_000);
-    let digests: std::collections::BTreeSet<_> = (1..=16)
-        .map(|workers| {
-            let mut encoder = zstd_encoder(Vec::new(), level, workers).unwrap();
-            encoder.write_all(&content).unwrap();
-            Digest::sha256(&encoder.finish().unwrap())
-        })
-        .collect();
-    assert_eq!(digests.len(), 1);
-}
-
 /// Layers that are converted side by side do not disturb each other.
 #[rstest]
 fn it_makes_no_difference_how_many_layers_are_converted_at_once(
