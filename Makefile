@@ -108,9 +108,10 @@ kubectl: ## run kubectl against the local cluster (ARGS="get imir -A")
 	@$(CLUSTER) kubectl $(ARGS)
 
 .PHONY: definitions
-definitions: ## write the resource definitions to crds/ and to the chart
+definitions: ## write the resource definitions to crds/ and to the chart, and their description to docs/reference/
 	@cargo run --quiet -- crds --directory crds
 	cp crds/*.yaml charts/transship/files/crds/
+	cargo run --quiet -- crds --format markdown --directory docs/reference
 
 .PHONY: deny
 deny: ## check licences, sources and duplicates of all dependencies with cargo-deny

@@ -35,14 +35,35 @@ async fn bad_manifests_are_refused_with_the_field_named() {
             .map(|index| json!({"prefix": format!("r{index}.example/m")}))
             .collect::<Vec<_>>()
     );
-    let cases: [(&[&str], Value); 14] = [
+    let cases: [(&[&str], Value); 18] = [
         (
             &["unknown field \"spec.tags\""],
             changed(|spec| spec["tags"] = json!(["1"])),
         ),
         (
-            &["unknown field \"spec.sources[0].repository\""],
+            &["spec.sources[0]", "exactly one of image and repository"],
             changed(|spec| spec["sources"][0]["repository"] = json!("docker.io/library/nginx")),
+        ),
+        (
+            &["spec.sources[0].repository", "should match"],
+            changed(|spec| spec["sources"] = json!([{"repository": "docker.io/library/nginx:1"}])),
+        ),
+        (
+            &["spec.sources[0]", "tags selects from a repository"],
+            changed(|spec| spec["sources"][0]["tags"] = json!({"include": ["3*"]})),
+        ),
+        (
+            &["spec.sources[0].tags.limit", "greater than or equal to 1"],
+            changed(|spec| {
+                spec["sources"] = json!([{"repository": "nginx", "tags": {"limit": 0}}]);
+            }),
+        ),
+        (
+            &["spec.sources[0].tags.latest.by", "Unsupported value"],
+            changed(|spec| {
+                let tags = json!({"latest": {"count": 1, "by": "Size"}});
+                spec["sources"] = json!([{"repository": "nginx", "tags": tags}]);
+            }),
         ),
         (
             &["spec.sources[0].image", "should match"],
@@ -57,7 +78,7 @@ async fn bad_manifests_are_refused_with_the_field_named() {
             changed(|spec| spec["sources"][0]["image"] = json!("alpine@sha256:123")),
         ),
         (
-            &["spec.sources[0].image: Required value"],
+            &["spec.sources[0]", "exactly one of image and repository"],
             changed(|spec| spec["sources"] = json!([{}])),
         ),
         (

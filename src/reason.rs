@@ -32,6 +32,10 @@ pub enum Reason {
     PushDenied,
     /// The source has no such tag or digest.
     SourceNotFound,
+    /// The source has none of the tags that the mirror selects.
+    NoMatchingTags,
+    /// The source has more of the tags that the mirror selects than it allows.
+    TooManyTags,
     /// The source serves something that is not an image this version can copy.
     SourceInvalid,
     /// The registry's certificate is not trusted.
@@ -86,6 +90,7 @@ impl Reason {
             | Self::PullDenied
             | Self::PushDenied
             | Self::SourceNotFound
+            | Self::TooManyTags
             | Self::SourceInvalid
             | Self::DestinationUnsupported
             | Self::ConversionUnsupported
@@ -94,6 +99,7 @@ impl Reason {
             Self::Succeeded
             | Self::Progressing
             | Self::ProgressingWithRetry
+            | Self::NoMatchingTags
             | Self::RegistryUnreachable
             | Self::RateLimited
             | Self::RegistryError

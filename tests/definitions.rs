@@ -36,6 +36,50 @@ fn the_committed_definitions_are_those_of_the_types() {
 }
 
 #[test]
+fn the_reference_is_made_from_the_types() {
+    for definition in api::definitions().unwrap() {
+        let kind = definition.spec.names.kind.to_lowercase();
+        let path = repository(&format!("docs/reference/{kind}.md"));
+        assert_eq!(
+            read(&path),
+            api::reference(&definition),
+            "{} has drifted: run `make definitions`",
+            path.display()
+        );
+    }
+}
+
+/// What a person types has an example in its description; yes or no needs none.
+#[test]
+fn every_field_of_the_spec_has_an_example() {
+    let mut problems = Vec::new();
+    for definition in serde_json::to_value(api::definitions().unwrap())
+        .unwrap()
+        .as_array()
+        .unwrap()
+    {
+        let spec =
+            &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        check_examples(spec, "spec", &mut problems);
+    }
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+fn check_examples(schema: &serde_json::Value, path: &str, problems: &mut Vec<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        let description = property["description"].as_str().unwrap_or_default();
+        let typed = property["type"] == "string" || property["type"] == "integer";
+        let chosen = !property["enum"].is_null() || !property["default"].is_null();
+        if typed && !chosen && !description.contains('`') {
+            problems.push(format!("{path}: {description}"));
+        }
+        check_examples(property, &path, problems);
+        check_examples(&property["items"], &path, problems);
+    }
+}
+
+#[test]
 fn every_field_is_described_and_every_string_and_list_is_bounded() {
     let definitions = serde_json::to_value(api::definitions().unwrap()).unwrap();
     let mut problems = Vec::new();
@@ -75,10 +119,12 @@ fn check_schema(schema: &serde_json::Value, path: &str, problems: &mut Vec<Strin
 }
 
 #[test]
-fn the_example_and_the_manifest_of_the_readme_are_mirrors() {
-    let example: ImageMirror =
-        serde_saphyr::from_str(&read(&repository("examples/mirror.yaml"))).unwrap();
-    assert_eq!(example.name_any(), "debian");
+fn the_examples_and_the_manifest_of_the_readme_are_mirrors() {
+    for (file, name) in [("mirror", "debian"), ("repository", "nginx")] {
+        let text = read(&repository(&format!("examples/{file}.yaml")));
+        let example: ImageMirror = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(example.name_any(), name);
+    }
     let readme = read(&repository("README.md"));
     let (_, manifest) = readme.split_once("```yaml\n").unwrap();
     let (manifest, _) = manifest.split_once("```").unwrap();

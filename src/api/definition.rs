@@ -54,7 +54,12 @@ fn finish_status(properties: &mut Value) {
         }
     }
     // Why these lists have no key is said at their fields.
-    for list in ["/spec/properties/sources", "/spec/properties/destinations"] {
+    for list in [
+        "/spec/properties/sources",
+        "/spec/properties/sources/items/properties/tags/properties/include",
+        "/spec/properties/sources/items/properties/tags/properties/exclude",
+        "/spec/properties/destinations",
+    ] {
         if let Some(list) = properties.pointer_mut(list).and_then(Value::as_object_mut) {
             list.insert("x-kubernetes-list-type".to_owned(), json!("atomic"));
         }

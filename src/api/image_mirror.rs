@@ -5,6 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::secret_reference::SecretReference;
+use super::source::Source;
+
 /// What to mirror, where to, and how often to look.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -39,7 +42,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(
         name = "Source",
         type_ = "string",
-        json_path = ".spec.sources[*].image",
+        json_path = ".spec.sources[*]['image','repository']",
         priority = 1
     ),
     printcolumn(
@@ -80,11 +83,12 @@ pub struct ImageMirrorSpec {
     )]
     pub timeout: String,
 
-    /// The images to mirror: the union of all entries.
+    /// The images to mirror: the union of all entries. Each names an image, or a repository of which tags
+    /// are selected.
     // Atomic, because an entry has no field of its own that will always be there to serve as a key.
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
-        validation = Rule::new("self.all(a, self.exists_one(b, a.image == b.image))").message("sources must not name the same image twice")
+        validation = Rule::new("self.all(a, !has(a.image) || self.exists_one(b, has(b.image) && a.image == b.image))").message("sources must not name the same image twice")
     )]
     pub sources: Vec<Source>,
 
@@ -95,30 +99,6 @@ pub struct ImageMirrorSpec {
         validation = Rule::new("self.all(a, self.exists_one(b, a.prefix == b.prefix && a.path == b.path && a.tag == b.tag))").message("destinations must not repeat the same prefix, path and tag")
     )]
     pub destinations: Vec<Destination>,
-}
-
-/// One image to mirror.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Source {
-    /// One image, for example `docker.io/library/alpine:3.22` or
-    /// `ghcr.io/org/tool:v1.4.2@sha256:…`. A digest pins it; without tag and digest it is `latest`.
-    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
-    pub image: String,
-
-    /// A Secret of type `kubernetes.io/dockerconfigjson` in this namespace with the credentials to
-    /// pull with. Without it the image is pulled anonymously.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretReference>,
-
-    /// A Secret in this namespace with `ca.crt` (the certificate authorities to trust for this
-    /// registry) and, for client certificates, `tls.crt` and `tls.key`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cert_secret_ref: Option<SecretReference>,
-
-    /// Allows plain HTTP and unverified TLS for this registry, and only for it.
-    #[serde(default)]
-    pub insecure: bool,
 }
 
 /// One place to keep images in.
@@ -162,19 +142,6 @@ pub struct Destination {
     /// Allows plain HTTP and unverified TLS for this registry, and only for it.
     #[serde(default)]
     pub insecure: bool,
-}
-
-/// A Secret in the namespace of the object that names it; there is no way to name another one.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize,
-)]
-pub struct SecretReference {
-    /// The name of the Secret.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-    )]
-    pub name: String,
 }
 
 /// What the controller last found, and what it is doing about it.
@@ -321,12 +288,6 @@ pub enum ImageState {
 
 /// Flux's duration pattern.
 const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
-/// `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]`; `oci::Reference` parses what passes.
-const IMAGE: &str = concat!(
-    r"^(([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/)?",
-    r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*",
-    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?$"
-);
 /// `HOST[:PORT][/REPOSITORY]`, where the host must be told from a repository by a dot, a port or the
 /// name `localhost`.
 const PREFIX: &str = concat!(

@@ -12,13 +12,23 @@ mod definition;
     reason = "derive(KubeSchema) makes a public twin of each struct; printer columns share keys by nature"
 )]
 mod image_mirror;
+mod reference;
+mod secret_reference;
+#[expect(
+    unreachable_pub,
+    reason = "derive(KubeSchema) makes a public twin of each struct"
+)]
+mod source;
 
 pub use condition::{ConditionType, Conditions, find_condition};
 pub use definition::definitions;
 pub use image_mirror::{
     Destination, DestinationStatus, ImageMirror, ImageMirrorSpec, ImageMirrorStatus, ImageState,
-    ImageStatus, RunStatus, SecretReference, Source,
+    ImageStatus, RunStatus,
 };
+pub use reference::reference;
+pub use secret_reference::SecretReference;
+pub use source::{Latest, LatestOrder, Source, TagRules};
 
 /// API group of every kind.
 pub const GROUP: &str = "transship.dev";

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use super::credentials::Keychain;
 use crate::copy::{ManifestName, Target};
 use crate::oci::{Digest, Reference, RegistryHost, Repository, Tag};
-use crate::registry::{Access, Certificates, Client, Credentials};
+use crate::registry::{Access, Certificates, Client, Credentials, TagList};
 use crate::transport::{
     Destination, DirectoryDestination, DirectorySource, DockerArchiveDestination,
     DockerArchiveSource, DockerDaemon, LayoutArchiveDestination, LayoutDestination, LayoutSource,
@@ -149,15 +149,7 @@ impl Places {
             Location::Registry(repository) => {
                 let reference = parse_repository(&repository)?;
                 let (registry, repository) = (reference.registry(), reference.repository());
-                let client = self.client(registry, repository, false).await?;
-                // A repository without tags and none at all are not the same to whoever asks.
-                let listed = client.list_tags(repository, MAX_TAGS).await?;
-                let listed = listed.with_context(|| {
-                    format!(
-                        "{registry} has no repository {repository}: check the name, and whether \
-                         the credentials may see it"
-                    )
-                })?;
+                let (client, listed) = self.list_tags(registry, repository, false).await?;
                 if listed.truncated {
                     bail!("{text} has more than {MAX_TAGS} tags");
                 }
@@ -177,7 +169,26 @@ impl Places {
         Ok((source, tags))
     }
 
-    /// The same, when there is nothing to do without any tag.
+    /// The tags of a repository, at most [`MAX_TAGS`], and the client that listed them.
+    pub(super) async fn list_tags(
+        &self,
+        registry: &RegistryHost,
+        repository: &Repository,
+        insecure: bool,
+    ) -> anyhow::Result<(Client, TagList)> {
+        let client = self.client(registry, repository, insecure).await?;
+        let listed = client.list_tags(repository, MAX_TAGS).await?;
+        // A repository without tags and none at all are not the same to whoever asks.
+        let listed = listed.with_context(|| {
+            format!(
+                "{registry} has no repository {repository}: check the name, and whether the \
+                 credentials may see it"
+            )
+        })?;
+        Ok((client, listed))
+    }
+
+    /// The same as [`Self::all_of`], when there is nothing to do without any tag.
     pub(super) async fn all_tagged(
         &self,
         text: &str,

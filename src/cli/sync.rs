@@ -55,9 +55,9 @@ impl Arguments {
         let opening = async {
             let mut copies = Vec::new();
             for mirror in &mirrors {
-                let wanted = Wanted::new(&mirror.spec)
-                    .with_context(|| format!("ImageMirror {}", mirror.name_any()))?;
-                copies.extend(open(&wanted, &sources, &destinations).await?);
+                let opened = open(mirror, &sources, &destinations).await;
+                let of_mirror = || format!("ImageMirror {}", mirror.name_any());
+                copies.extend(opened.with_context(of_mirror)?);
             }
             Ok(copies)
         };
@@ -66,12 +66,21 @@ impl Arguments {
 }
 
 async fn open(
-    wanted: &Wanted,
+    mirror: &ImageMirror,
     sources: &Places,
     destinations: &Places,
 ) -> anyhow::Result<Vec<ImageCopy>> {
-    let mut copies = Vec::with_capacity(wanted.images.len());
-    for image in &wanted.images {
+    let wanted = Wanted::new(&mirror.spec)?;
+    let mut selected = Vec::new();
+    for repository in wanted.repositories() {
+        let (location, insecure) = (&repository.location, repository.access.insecure);
+        let listed = sources.list_tags(location.registry(), location.repository(), insecure);
+        let (_, listed) = listed.await?;
+        selected.push(Ok(repository.select(&listed)?));
+    }
+    let images = wanted.expand(selected)?.images;
+    let mut copies = Vec::with_capacity(images.len());
+    for image in &images {
         let (registry, repository) = (image.source.registry(), image.source.repository());
         let mut targets = Vec::with_capacity(image.destinations.len());
         for destination in &image.destinations {
@@ -193,7 +202,10 @@ spec:
         let text = format!("---\n{MIRROR}---\n{MIRROR}---\n");
         let mirrors = parse_mirrors(&text).unwrap();
         assert_eq!(mirrors.len(), 2);
-        assert_eq!(mirrors[0].spec.sources[0].image, "alpine:3.22");
+        assert_eq!(
+            mirrors[0].spec.sources[0].image.as_deref(),
+            Some("alpine:3.22")
+        );
     }
 
     #[rstest]

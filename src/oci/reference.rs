@@ -218,6 +218,17 @@ impl Reference {
         })
     }
 
+    /// Another image of the same repository.
+    #[must_use]
+    pub fn with_tag(&self, tag: Tag) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            repository: self.repository.clone(),
+            tag: Some(tag),
+            digest: None,
+        }
+    }
+
     /// The registry that holds the image.
     #[must_use]
     pub const fn registry(&self) -> &RegistryHost {

@@ -6,6 +6,7 @@ mod help;
 mod images;
 mod interruption;
 mod limits;
+mod sync;
 mod terminal;
 
 use std::process::Output;

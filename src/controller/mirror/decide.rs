@@ -3,7 +3,7 @@
 
 use super::scan::{ImageScan, Scan, naming_secret};
 use super::step::Trigger;
-use super::wanted::WantedImage;
+use super::wanted::{UnlistedRepository, WantedImage};
 use crate::api::{DestinationStatus, ImageMirrorStatus, ImageState, ImageStatus};
 use crate::copy::{Failure, Plan, PlannedDestination, PlannedImage};
 use crate::oci::Digest;
@@ -141,6 +141,9 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
         }
         decision.images.push(status);
     }
+    decision
+        .images
+        .extend(situation.scan.unlisted.iter().map(unlisted));
     if !planned.is_empty() {
         decision.plan = Some(Plan {
             version: Plan::VERSION,
@@ -148,6 +151,26 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
         });
     }
     decision
+}
+
+/// A repository whose images are not known stands for them, once at each destination.
+fn unlisted(repository: &UnlistedRepository) -> ImageStatus {
+    let destinations = repository.destinations.iter().map(|reference| {
+        let verdict = Verdict::failed(&repository.failure);
+        DestinationStatus {
+            reference: reference.clone(),
+            digest: None,
+            state: verdict.state,
+            reason: verdict.reason,
+            message: verdict.message,
+        }
+    });
+    ImageStatus {
+        source: repository.source.clone(),
+        source_digest: None,
+        media_type: None,
+        destinations: destinations.collect(),
+    }
 }
 
 fn decide_image(

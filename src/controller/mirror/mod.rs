@@ -35,8 +35,10 @@ pub(crate) use self::job::{MIRROR_UID_LABEL, WorkerPods};
 use self::decide::{Decision, Situation};
 use self::job::{Run, RunInput};
 use self::runs::{RunResult, Runs, StartError};
+use self::scan::ScanError;
 use self::status::StatusInput;
 use self::step::{RunObservation, Step, Trigger, next_step, requested_at};
+use self::wanted::SpecError;
 pub(crate) use self::wanted::Wanted;
 use super::request::{RequestError, request};
 use super::{Context, key};
@@ -137,10 +139,9 @@ impl Reconciler<'_> {
         let wanted = match Wanted::new(&self.mirror.spec) {
             Ok(wanted) => wanted,
             Err(error) => {
-                let input = self.status_input(&previous, trigger, Duration::ZERO);
-                self.write(&status::for_invalid_spec(&input, &error))
-                    .await?;
-                return Ok(Action::await_change());
+                return self
+                    .refuse(&previous, trigger, Duration::ZERO, &error)
+                    .await;
             }
         };
         let result = match (trigger, newest) {
@@ -148,7 +149,16 @@ impl Reconciler<'_> {
             _ => None,
         };
         let secrets = Api::namespaced(self.context.client.clone(), &self.namespace);
-        let scan = scan::scan(&secrets, &wanted.images).await?;
+        let scan = match scan::scan(&secrets, &wanted).await {
+            Ok(scan) => scan,
+            // The next tag that is pushed or deleted may make it possible again.
+            Err(ScanError::Spec(error)) => {
+                return self
+                    .refuse(&previous, trigger, wanted.interval, &error)
+                    .await;
+            }
+            Err(ScanError::Request(error)) => return Err(error.into()),
+        };
         let mut decision = decide::decide(&Situation {
             trigger,
             scan: &scan,
@@ -162,11 +172,32 @@ impl Reconciler<'_> {
         self.write(&status).await?;
         self.tell(&previous, &status, &decision, result.as_ref())
             .await;
+        Ok(self.until_next_scan(&status))
+    }
+
+    /// Says that the spec cannot be acted upon. Without an interval nothing but a change of it can help.
+    async fn refuse(
+        &self,
+        previous: &ImageMirrorStatus,
+        trigger: Trigger,
+        interval: Duration,
+        error: &SpecError,
+    ) -> Result<Action, Error> {
+        let input = self.status_input(previous, trigger, interval);
+        let status = status::for_invalid_spec(&input, error);
+        self.write(&status).await?;
+        Ok(match status.next_scan_time {
+            None => Action::await_change(),
+            Some(_) => self.until_next_scan(&status),
+        })
+    }
+
+    fn until_next_scan(&self, status: &ImageMirrorStatus) -> Action {
         let wait = status
             .next_scan_time
             .as_ref()
             .and_then(|next| Duration::try_from(next.0.duration_since(self.now)).ok());
-        Ok(Action::requeue(wait.unwrap_or(FOLLOW_PERIOD)))
+        Action::requeue(wait.unwrap_or(FOLLOW_PERIOD))
     }
 
     /// Starts the run that the decision wants. A run that the API server refuses turns into a

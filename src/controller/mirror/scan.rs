@@ -1,4 +1,5 @@
-//! The scan: asks every source and every destination for the digest it has now.
+//! The scan: lists the tags of repositories, and asks every source and every destination for the digest
+//! it has now.
 //!
 //! Small requests only; content is for workers. Secrets are read by name, in the namespace of the
 //! mirror, when they are needed.
@@ -9,7 +10,9 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use super::wanted::WantedImage;
+use super::wanted::{
+    Selected, SpecError, UnlistedRepository, Wanted, WantedImage, WantedRepository,
+};
 use crate::controller::request::{RequestError, request};
 use crate::copy::{
     AccessCatalog, AccessReference, Clients, Failure, SecretContent, SecretContentError, Side,
@@ -20,11 +23,26 @@ use crate::registry::{ManifestHead, ManifestReference};
 
 /// Images that are asked about at once.
 const PARALLEL_IMAGES: usize = 8;
+/// Most tags of one repository that are looked at.
+const MAX_TAGS: usize = 100_000;
+
+/// Why a scan could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ScanError {
+    /// The API server failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// What the repositories have makes the spec one that cannot be acted upon.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+}
 
 /// What a scan found.
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
     pub(super) images: Vec<ImageScan>,
+    /// Repositories of which nobody knows what is wanted.
+    pub(super) unlisted: Vec<UnlistedRepository>,
 }
 
 /// What was found of one image.
@@ -46,38 +64,41 @@ struct Registries {
 type NameOf = fn(&AccessReference) -> Option<&String>;
 type AddTo = fn(&mut AccessCatalog, &str, &SecretContent) -> Result<(), SecretContentError>;
 
-/// Scans all images.
-pub(super) async fn scan(
-    secrets: &Api<Secret>,
-    images: &[WantedImage],
-) -> Result<Scan, RequestError> {
-    let registries = Registries::open(secrets, images).await?;
-    let scans: Vec<_> = images
-        .iter()
+/// Scans everything that is wanted.
+pub(super) async fn scan(secrets: &Api<Secret>, wanted: &Wanted) -> Result<Scan, ScanError> {
+    let registries = Registries::open(secrets, &wanted.accesses().collect()).await?;
+    let selecting: Vec<_> = wanted
+        .repositories()
+        .map(|repository| registries.select_tags(repository))
+        .collect();
+    let selected: Vec<Selected> = at_once(selecting).await;
+    let images = wanted.expand(selected)?;
+    let scanning = images
+        .images
+        .into_iter()
         .map(|image| registries.scan_image(image))
         .collect();
-    let images = futures::stream::iter(scans)
+    Ok(Scan {
+        images: at_once(scanning).await,
+        unlisted: images.unlisted,
+    })
+}
+
+/// Some at once, results in their order.
+async fn at_once<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    futures::stream::iter(futures)
         .buffered(PARALLEL_IMAGES)
         .collect()
-        .await;
-    Ok(Scan { images })
+        .await
 }
 
 impl Registries {
-    /// Reads the Secrets that the images name. One that is missing or malformed concerns only the
+    /// Reads the Secrets that the mirror names. One that is missing or malformed concerns only the
     /// images that name it; an API server that does not answer concerns all.
-    async fn open(secrets: &Api<Secret>, images: &[WantedImage]) -> Result<Self, RequestError> {
-        let accesses: BTreeSet<&AccessReference> = images
-            .iter()
-            .flat_map(|image| {
-                std::iter::once(&image.access).chain(
-                    image
-                        .destinations
-                        .iter()
-                        .map(|destination| &destination.access),
-                )
-            })
-            .collect();
+    async fn open(
+        secrets: &Api<Secret>,
+        accesses: &BTreeSet<AccessReference>,
+    ) -> Result<Self, RequestError> {
         let names: [(NameOf, AddTo); 2] = [
             (
                 |access| access.credentials.as_ref(),
@@ -91,7 +112,7 @@ impl Registries {
         let mut catalog = AccessCatalog::default();
         let mut unusable = BTreeMap::new();
         for (name_of, add_to) in names {
-            let names: BTreeSet<&String> = accesses.iter().copied().filter_map(name_of).collect();
+            let names: BTreeSet<&String> = accesses.iter().filter_map(name_of).collect();
             for name in names {
                 let added = read_secret(secrets, name).await?.and_then(|content| {
                     add_to(&mut catalog, name, &content)
@@ -108,7 +129,31 @@ impl Registries {
         })
     }
 
-    async fn scan_image(&self, image: &WantedImage) -> ImageScan {
+    /// The tags of one repository that its rules select.
+    async fn select_tags(&self, wanted: &WantedRepository) -> Selected {
+        let (location, access) = (&wanted.location, &wanted.access);
+        self.refuse_unusable(access)?;
+        let listing = async {
+            let client = self.clients.get(Side::Source, location, access)?;
+            let listed = client.list_tags(location.repository(), MAX_TAGS).await;
+            listed.map_err(|error| Failure::of_registry(Side::Source, &error))
+        };
+        let listed = listing
+            .await
+            .map_err(|failure| naming_secret(failure, access))?
+            .ok_or_else(|| source_not_found(&wanted.name()))?;
+        wanted.select(&listed)
+    }
+
+    fn refuse_unusable(&self, access: &AccessReference) -> Result<(), Failure> {
+        let mut secrets = [&access.credentials, &access.certificates]
+            .into_iter()
+            .flatten();
+        let failure = secrets.find_map(|name| self.unusable.get(name));
+        failure.map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    async fn scan_image(&self, image: WantedImage) -> ImageScan {
         let destinations = image.destinations.iter().map(|destination| async {
             let head = self
                 .head(
@@ -123,9 +168,10 @@ impl Registries {
             self.head(Side::Source, &image.source, &image.access),
             futures::future::join_all(destinations)
         );
-        let source = source.and_then(|head| head.ok_or_else(|| source_not_found(&image.source)));
+        let source =
+            source.and_then(|head| head.ok_or_else(|| source_not_found(&image.source.to_string())));
         ImageScan {
-            wanted: image.clone(),
+            wanted: image,
             source,
             destinations,
         }
@@ -138,12 +184,7 @@ impl Registries {
         reference: &Reference,
         access: &AccessReference,
     ) -> Result<Option<ManifestHead>, Failure> {
-        let mut secrets = [&access.credentials, &access.certificates]
-            .into_iter()
-            .flatten();
-        if let Some(failure) = secrets.find_map(|name| self.unusable.get(name)) {
-            return Err(failure.clone());
-        }
+        self.refuse_unusable(access)?;
         let wanted = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => ManifestReference::Digest(digest),
             (None, Some(tag)) => ManifestReference::Tag(tag),
@@ -209,7 +250,7 @@ fn invalid_secret(name: &str, problem: &SecretContentError) -> Failure {
     }
 }
 
-fn source_not_found(source: &Reference) -> Failure {
+fn source_not_found(source: &str) -> Failure {
     Failure {
         reason: Reason::SourceNotFound,
         message: format!(

@@ -121,7 +121,7 @@ pub(super) fn after_scan(
     }
 }
 
-/// The status for a spec that cannot be acted upon.
+/// The status for a spec that cannot be acted upon. With an interval it is looked at again then.
 pub(super) fn for_invalid_spec(input: &StatusInput<'_>, error: &SpecError) -> ImageMirrorStatus {
     let message = bounded(&error.to_string());
     ImageMirrorStatus {
@@ -137,6 +137,8 @@ pub(super) fn for_invalid_spec(input: &StatusInput<'_>, error: &SpecError) -> Im
             .build(),
         last_handled_reconcile_at: input.requested_at.map(str::to_owned),
         last_sync_time: input.previous.last_sync_time.clone(),
+        next_scan_time: (!input.interval.is_zero())
+            .then(|| Time(after(input.now, jittered(input.interval, input.jitter)))),
         run: input.previous.run.clone(),
         ..ImageMirrorStatus::default()
     }

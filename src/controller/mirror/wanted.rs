@@ -1,4 +1,4 @@
-//! What a spec asks for, as checked values: which image goes to which references with whose rights.
+//! What a spec asks for, as checked values: which images go to which references with whose rights.
 //!
 //! Admission has refused most mistakes already; what it cannot say is refused here, with the field.
 
@@ -7,9 +7,14 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::api::{Destination, ImageMirrorSpec, SecretReference, Source};
-use crate::copy::{AccessReference, DestinationTemplate, PlannedDestination, TemplateError};
-use crate::oci::{Reference, ReferenceError};
+use crate::api::{Destination, ImageMirrorSpec, LatestOrder, SecretReference, Source, TagRules};
+use crate::copy::{
+    AccessReference, DestinationTemplate, Failure, PlannedDestination, TemplateError,
+};
+use crate::oci::{Reference, ReferenceError, Tag};
+use crate::reason::Reason;
+use crate::registry::TagList;
+use crate::tag_selection::{Latest, Order, Rules, RulesError, SelectionError, TagSelection};
 
 /// A spec that can be acted upon.
 #[derive(Clone, Debug)]
@@ -18,8 +23,64 @@ pub(crate) struct Wanted {
     pub(crate) interval: Duration,
     /// How long one run may take.
     pub(crate) timeout: Duration,
-    /// What to keep where, in the order of the spec.
-    pub(crate) images: Vec<WantedImage>,
+    sources: Vec<WantedSource>,
+    destinations: Vec<Destination>,
+}
+
+/// One entry of `spec.sources`.
+#[derive(Clone, Debug)]
+enum WantedSource {
+    Image {
+        image: Reference,
+        access: AccessReference,
+    },
+    Repository(WantedRepository),
+}
+
+/// A repository, of which some tags are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct WantedRepository {
+    /// Any reference in it: what says where it is.
+    pub(crate) location: Reference,
+    /// Which of its tags.
+    selection: TagSelection,
+    /// With whose rights they are listed and read.
+    pub(crate) access: AccessReference,
+}
+
+impl WantedRepository {
+    /// The repository without a tag, as the status shows it.
+    pub(crate) fn name(&self) -> String {
+        format!(
+            "{}/{}",
+            self.location.registry(),
+            self.location.repository()
+        )
+    }
+
+    /// Which of its tags are mirrored.
+    pub(crate) fn select(&self, listed: &TagList) -> Selected {
+        let failed = |reason, error: SelectionError| Failure {
+            reason,
+            message: format!("{}: {error}", self.name()),
+        };
+        let selected = self.selection.select(&listed.tags);
+        // What is missing could have changed the answer.
+        if listed.truncated {
+            return Err(failed(
+                Reason::TooManyTags,
+                SelectionError::Unlisted {
+                    count: listed.tags.len(),
+                },
+            ));
+        }
+        selected.map_err(|error| match error {
+            SelectionError::None { .. } => failed(Reason::NoMatchingTags, error),
+            SelectionError::TooMany { .. } | SelectionError::Unlisted { .. } => {
+                failed(Reason::TooManyTags, error)
+            }
+        })
+    }
 }
 
 /// One source image and all its destinations.
@@ -30,16 +91,52 @@ pub(crate) struct WantedImage {
     pub(crate) destinations: Vec<PlannedDestination>,
 }
 
+/// A repository of which nobody knows what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnlistedRepository {
+    /// The repository at the source.
+    pub(crate) source: String,
+    /// The repositories that would hold it.
+    pub(crate) destinations: Vec<String>,
+    /// Why.
+    pub(crate) failure: Failure,
+}
+
+/// All images of a mirror.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WantedImages {
+    /// In the order of the spec, and of the tags where it names a repository.
+    pub(crate) images: Vec<WantedImage>,
+    /// What could not be listed, or of which the rules select nothing that can be copied.
+    pub(crate) unlisted: Vec<UnlistedRepository>,
+}
+
+/// The tags of one repository that its rules select.
+pub(crate) type Selected = Result<Vec<Tag>, Failure>;
+
 /// Why a spec cannot be acted upon; each names the field to mend.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SpecError {
     #[error("spec.{field}: not a duration such as 30m or 1h30m")]
     Duration { field: &'static str },
+    #[error("spec.sources[{index}]: exactly one of image and repository must be set")]
+    Source { index: usize },
     #[error("spec.sources[{index}].image: {source}")]
     Image {
         index: usize,
         source: ReferenceError,
     },
+    #[error("spec.sources[{index}].repository: {source}")]
+    Repository {
+        index: usize,
+        source: ReferenceError,
+    },
+    #[error(
+        "spec.sources[{index}].repository: a repository has neither tag nor digest; select tags with tags, or write image instead of repository"
+    )]
+    RepositoryWithTag { index: usize },
+    #[error("spec.sources[{index}].tags.{source}")]
+    Tags { index: usize, source: RulesError },
     #[error(
         "spec.sources[{first}].image and spec.sources[{second}].image are the same image {image}"
     )]
@@ -67,37 +164,148 @@ pub(crate) enum SpecError {
 impl Wanted {
     /// Checks a spec.
     pub(crate) fn new(spec: &ImageMirrorSpec) -> Result<Self, SpecError> {
-        let mut images: Vec<WantedImage> = Vec::with_capacity(spec.sources.len());
-        let mut taken: BTreeMap<Reference, Reference> = BTreeMap::new();
-        for (index, source) in spec.sources.iter().enumerate() {
-            let image = wanted_image(index, source, &spec.destinations)?;
-            if let Some(first) = images
-                .iter()
-                .position(|earlier| earlier.source == image.source)
-            {
-                return Err(SpecError::RepeatedImage {
-                    first,
-                    second: index,
-                    image: image.source.to_string(),
-                });
+        let sources = spec
+            .sources
+            .iter()
+            .enumerate()
+            .map(|(index, source)| wanted_source(index, source))
+            .collect::<Result<Vec<_>, _>>()?;
+        refuse_repeated_images(&sources)?;
+        let wanted = Self {
+            interval: duration("interval", &spec.interval)?,
+            timeout: duration("timeout", &spec.timeout)?,
+            sources,
+            destinations: spec.destinations.clone(),
+        };
+        // What can be known without a registry is refused before one is asked: each repository as if it had
+        // the tag that its name stands for.
+        wanted.expand(
+            wanted
+                .repositories()
+                .map(|repository| Ok(repository.location.tag().cloned().into_iter().collect())),
+        )?;
+        Ok(wanted)
+    }
+
+    /// The repositories whose tags have to be listed, in the order that [`Self::expand`] takes them in.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = &WantedRepository> {
+        self.sources.iter().filter_map(|source| match source {
+            WantedSource::Repository(repository) => Some(repository),
+            WantedSource::Image { .. } => None,
+        })
+    }
+
+    /// With whose rights all of it is read and written, repetitions included.
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = AccessReference> {
+        let sources = self.sources.iter().map(|source| match source {
+            WantedSource::Image { access, .. } => access.clone(),
+            WantedSource::Repository(repository) => repository.access.clone(),
+        });
+        sources.chain(self.destinations.iter().map(destination_access))
+    }
+
+    /// All images, given the tags that are selected of each of [`Self::repositories`].
+    ///
+    /// An image that several entries select is wanted once.
+    pub(crate) fn expand(
+        &self,
+        selected: impl IntoIterator<Item = Selected>,
+    ) -> Result<WantedImages, SpecError> {
+        let mut selected = selected.into_iter();
+        let mut wanted = WantedImages::default();
+        let mut taken = BTreeMap::new();
+        for source in &self.sources {
+            match source {
+                WantedSource::Image { image, access } => {
+                    self.add(image.clone(), access, &mut wanted, &mut taken)?;
+                }
+                WantedSource::Repository(repository) => match selected.next() {
+                    Some(Ok(tags)) => {
+                        for tag in tags {
+                            let image = repository.location.with_tag(tag);
+                            self.add(image, &repository.access, &mut wanted, &mut taken)?;
+                        }
+                    }
+                    Some(Err(failure)) => {
+                        wanted.unlisted.push(self.unlisted(repository, failure)?);
+                    }
+                    None => {}
+                },
             }
-            for destination in &image.destinations {
-                let reference = destination.reference.clone();
-                if let Some(first) = taken.insert(reference.clone(), image.source.clone()) {
+        }
+        Ok(wanted)
+    }
+
+    /// Adds one image. `taken` says which source each destination reference is for.
+    fn add(
+        &self,
+        source: Reference,
+        access: &AccessReference,
+        wanted: &mut WantedImages,
+        taken: &mut BTreeMap<Reference, Reference>,
+    ) -> Result<(), SpecError> {
+        let destinations = self.destinations_of(&source)?;
+        for destination in &destinations {
+            let reference = destination.reference.clone();
+            match taken.insert(reference.clone(), source.clone()) {
+                Some(first) if first == source => return Ok(()),
+                Some(first) => {
                     return Err(SpecError::Collision {
                         first: first.to_string(),
-                        second: image.source.to_string(),
+                        second: source.to_string(),
                         reference: reference.to_string(),
                     });
                 }
+                None => {}
             }
-            images.push(image);
         }
-        Ok(Self {
-            interval: duration("interval", &spec.interval)?,
-            timeout: duration("timeout", &spec.timeout)?,
-            images,
+        wanted.images.push(WantedImage {
+            source,
+            access: access.clone(),
+            destinations,
+        });
+        Ok(())
+    }
+
+    fn unlisted(
+        &self,
+        repository: &WantedRepository,
+        failure: Failure,
+    ) -> Result<UnlistedRepository, SpecError> {
+        let destinations = self.destinations_of(&repository.location)?;
+        Ok(UnlistedRepository {
+            source: repository.name(),
+            destinations: destinations
+                .iter()
+                .map(|destination| {
+                    let reference = &destination.reference;
+                    format!("{}/{}", reference.registry(), reference.repository())
+                })
+                .collect(),
+            failure,
         })
+    }
+
+    fn destinations_of(&self, image: &Reference) -> Result<Vec<PlannedDestination>, SpecError> {
+        let destinations = self.destinations.iter().enumerate();
+        destinations
+            .map(|(index, destination)| {
+                let template = DestinationTemplate {
+                    prefix: &destination.prefix,
+                    path: &destination.path,
+                    tag: &destination.tag,
+                };
+                let reference = template
+                    .apply(image)
+                    .map_err(|source| SpecError::Destination {
+                        index,
+                        image: image.to_string(),
+                        source,
+                    })?;
+                let access = destination_access(destination);
+                Ok(PlannedDestination { reference, access })
+            })
+            .collect()
     }
 }
 
@@ -108,49 +316,86 @@ fn duration(field: &'static str, text: &str) -> Result<Duration, SpecError> {
         .ok_or(SpecError::Duration { field })
 }
 
-fn wanted_image(
-    index: usize,
-    source: &Source,
-    destinations: &[Destination],
-) -> Result<WantedImage, SpecError> {
-    let image: Reference = source.image.parse().map_err(|error| SpecError::Image {
-        index,
-        source: error,
-    })?;
-    let destinations = destinations
-        .iter()
-        .enumerate()
-        .map(|(index, destination)| {
-            let template = DestinationTemplate {
-                prefix: &destination.prefix,
-                path: &destination.path,
-                tag: &destination.tag,
-            };
-            let reference = template
-                .apply(&image)
-                .map_err(|source| SpecError::Destination {
-                    index,
-                    image: image.to_string(),
-                    source,
-                })?;
-            let access = access_reference(
-                destination.secret_ref.as_ref(),
-                destination.cert_secret_ref.as_ref(),
-                destination.insecure,
-            );
-            Ok(PlannedDestination { reference, access })
-        })
-        .collect::<Result<_, SpecError>>()?;
+fn wanted_source(index: usize, source: &Source) -> Result<WantedSource, SpecError> {
     let access = access_reference(
         source.secret_ref.as_ref(),
         source.cert_secret_ref.as_ref(),
         source.insecure,
     );
-    Ok(WantedImage {
-        source: image,
-        access,
-        destinations,
-    })
+    match (&source.image, &source.repository) {
+        (Some(image), None) => Ok(WantedSource::Image {
+            image: image
+                .parse()
+                .map_err(|source| SpecError::Image { index, source })?,
+            access,
+        }),
+        (None, Some(repository)) => {
+            let location: Reference = repository
+                .parse()
+                .map_err(|source| SpecError::Repository { index, source })?;
+            let name = repository.rsplit('/').next().unwrap_or_default();
+            if name.contains([':', '@']) {
+                return Err(SpecError::RepositoryWithTag { index });
+            }
+            let rules = rules(source.tags.as_ref());
+            let selection =
+                TagSelection::new(&rules).map_err(|source| SpecError::Tags { index, source })?;
+            Ok(WantedSource::Repository(WantedRepository {
+                location,
+                selection,
+                access,
+            }))
+        }
+        (Some(_), Some(_)) | (None, None) => Err(SpecError::Source { index }),
+    }
+}
+
+fn rules(tags: Option<&TagRules>) -> Rules {
+    let tags = tags.cloned().unwrap_or_default();
+    Rules {
+        include: tags.include,
+        exclude: tags.exclude,
+        regex: tags.regex,
+        semver: tags.semver,
+        prerelease: tags.prerelease,
+        latest: tags.latest.map(|latest| Latest {
+            count: at_most(latest.count),
+            order: match latest.by {
+                LatestOrder::Semver => Order::Semver,
+                LatestOrder::Alphabetical => Order::Alphabetical,
+            },
+        }),
+        limit: at_most(tags.limit),
+    }
+}
+
+/// A number that admission has bounded; of an object that was stored without, nothing is selected.
+fn at_most(number: i32) -> usize {
+    usize::try_from(number).unwrap_or_default()
+}
+
+fn refuse_repeated_images(sources: &[WantedSource]) -> Result<(), SpecError> {
+    let mut seen = BTreeMap::new();
+    for (second, source) in sources.iter().enumerate() {
+        if let WantedSource::Image { image, .. } = source
+            && let Some(first) = seen.insert(image, second)
+        {
+            return Err(SpecError::RepeatedImage {
+                first,
+                second,
+                image: image.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn destination_access(destination: &Destination) -> AccessReference {
+    access_reference(
+        destination.secret_ref.as_ref(),
+        destination.cert_secret_ref.as_ref(),
+        destination.insecure,
+    )
 }
 
 fn access_reference(
@@ -166,81 +411,4 @@ fn access_reference(
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-    use serde_json::json;
-
-    use super::*;
-
-    fn spec(sources: &[&str], destinations: &serde_json::Value) -> ImageMirrorSpec {
-        let sources: Vec<_> = sources
-            .iter()
-            .map(|image| json!({"image": image}))
-            .collect();
-        serde_json::from_value(json!({"sources": sources, "destinations": destinations})).unwrap()
-    }
-
-    #[test]
-    fn every_image_goes_to_every_destination() {
-        let wanted = Wanted::new(&spec(
-            &["alpine:3", "ghcr.io/a/b:1"],
-            &json!([{"prefix": "one.test", "secretRef": {"name": "push"}}, {"prefix": "two.test/m", "insecure": true}]),
-        ))
-        .unwrap();
-        let references: Vec<_> = wanted
-            .images
-            .iter()
-            .flat_map(|image| {
-                image
-                    .destinations
-                    .iter()
-                    .map(|destination| destination.reference.to_string())
-            })
-            .collect();
-        assert_eq!(
-            references,
-            [
-                "one.test/docker.io/library/alpine:3",
-                "two.test/m/docker.io/library/alpine:3",
-                "one.test/ghcr.io/a/b:1",
-                "two.test/m/ghcr.io/a/b:1",
-            ]
-        );
-        assert_eq!(wanted.interval, Duration::from_hours(1));
-        let [one, two] = &wanted.images[0].destinations[..] else {
-            panic!("two destinations")
-        };
-        assert_eq!(one.access.credentials.as_deref(), Some("push"));
-        assert!(two.access.insecure && !one.access.insecure);
-    }
-
-    #[rstest]
-    #[case::same_image(
-        spec(&["alpine:3", "docker.io/library/alpine:3"], &json!([{"prefix": "one.test"}])),
-        "spec.sources[0].image and spec.sources[1].image are the same image docker.io/library/alpine:3")]
-    #[case::collision(
-        spec(&["alpine:3", "quay.io/x/alpine:3"], &json!([{"prefix": "one.test", "path": "alpine"}])),
-        "spec.destinations: docker.io/library/alpine:3 and quay.io/x/alpine:3 would both be stored as one.test/alpine:3; use {registry}, {repository} and {tag} to keep them apart")]
-    #[case::address(
-        spec(&["[::1]:5000/a:1"], &json!([{"prefix": "one.test"}])),
-        "spec.destinations[0]: {registry} cannot stand for an IPv6 address; write a fixed path instead (for source [::1]:5000/a:1)")]
-    #[case::image(
-        spec(&["ghcr.io/A/b"], &json!([{"prefix": "one.test"}])),
-        "spec.sources[0].image: malformed repository: expected lower-case letters, digits and single separators . _ - in components joined by /")]
-    fn what_admission_cannot_say_is_refused(#[case] spec: ImageMirrorSpec, #[case] expected: &str) {
-        assert_eq!(Wanted::new(&spec).unwrap_err().to_string(), expected);
-    }
-
-    #[test]
-    fn hostile_durations_are_refused() {
-        for text in ["", "1", "-1h", "999999999999999999999h", "1d2"] {
-            let mut spec = spec(&["alpine:3"], &json!([{"prefix": "one.test"}]));
-            spec.timeout = text.to_owned();
-            assert_eq!(
-                Wanted::new(&spec).unwrap_err(),
-                SpecError::Duration { field: "timeout" },
-                "{text}"
-            );
-        }
-    }
-}
+mod tests;

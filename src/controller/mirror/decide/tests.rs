@@ -32,11 +32,10 @@ fn failure(reason: Reason) -> Failure {
 fn scan(source: Result<&str, Reason>, destination: Result<Option<&str>, Reason>) -> Scan {
     let spec =
         json!({"sources": [{"image": "alpine:3"}], "destinations": [{"prefix": "one.test"}]});
-    let wanted = Wanted::new(&serde_json::from_value(spec).unwrap())
-        .unwrap()
-        .images
-        .remove(0);
+    let wanted = Wanted::new(&serde_json::from_value(spec).unwrap()).unwrap();
+    let wanted = wanted.expand([]).unwrap().images.remove(0);
     Scan {
+        unlisted: Vec::new(),
         images: vec![ImageScan {
             wanted,
             source: source.map(head).map_err(failure),

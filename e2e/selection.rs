@@ -1,0 +1,142 @@
+//! A mirror of a repository: the tags that its rules select arrive, others do not, and new ones follow.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Mirror, Namespace, destination_states};
+
+const SAMPLE: &str = "library/busybox:1";
+
+fn spec(cluster: &Cluster, namespace: &Namespace, tags: &Value) -> Value {
+    let host = &cluster.plain.host;
+    json!({
+        "sources": [{
+            "repository": format!("{host}/{}/source", namespace.name), "tags": tags, "insecure": true,
+        }],
+        "destinations": [{
+            "prefix": format!("{host}/{}", namespace.name), "path": "destination", "insecure": true,
+        }],
+    })
+}
+
+/// Pushes the same image under several tags of the source.
+fn push(cluster: &Cluster, namespace: &Namespace, tags: &[&str]) {
+    for tag in tags {
+        cluster
+            .plain
+            .copy(SAMPLE, &format!("{}/source:{tag}", namespace.name));
+    }
+}
+
+/// Which of the tags the destination has.
+fn arrived<'a>(cluster: &Cluster, namespace: &Namespace, tags: &[&'a str]) -> Vec<&'a str> {
+    let is_there = |tag: &&&str| {
+        let name = format!("{}/destination:{tag}", namespace.name);
+        cluster.plain.manifest(&name).is_some()
+    };
+    tags.iter().filter(is_there).copied().collect()
+}
+
+#[tokio::test]
+async fn tags_that_the_rules_select_are_followed() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("selection");
+    let first = [
+        "1.27",
+        "1.28",
+        "1.29",
+        "1.28-alpine",
+        "1.29-alpine",
+        "1.29-perl",
+        "1.30-rc.1",
+        "latest",
+    ];
+    push(&cluster, &namespace, &first);
+    let rules = json!({
+        "semver": ">=1.28", "exclude": ["*-perl"], "latest": {"count": 1, "by": "Semver"},
+    });
+    let mirror = Mirror::apply(
+        &cluster,
+        &namespace,
+        "nginx",
+        &spec(&cluster, &namespace, &rules),
+    );
+    let ready = mirror.wait_ready().await;
+    assert_eq!(ready.status.unwrap().summary, "2/2");
+    assert_eq!(
+        arrived(&cluster, &namespace, &first),
+        ["1.29", "1.29-alpine"]
+    );
+    let table = namespace.kubectl(&["get", "imagemirrors", "--output", "wide"]);
+    assert!(
+        table.contains(&format!("{}/source", namespace.name)),
+        "{table}"
+    );
+
+    push(&cluster, &namespace, &["1.31", "1.27.9"]);
+    mirror.scan().await;
+    let ready = mirror.wait_ready().await;
+    assert_eq!(ready.status.unwrap().summary, "2/2");
+    let all = [&first[..], &["1.31", "1.27.9"]].concat();
+    assert_eq!(
+        arrived(&cluster, &namespace, &all),
+        ["1.29", "1.29-alpine", "1.31"],
+        "what is no longer selected stays"
+    );
+}
+
+#[tokio::test]
+async fn a_scan_asks_for_each_tag_once_and_reads_no_content() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("selection-requests");
+    let tags: Vec<String> = (0..20).map(|minor| format!("1.{minor}")).collect();
+    let names: Vec<&str> = tags.iter().map(String::as_str).collect();
+    push(&cluster, &namespace, &names);
+    let spec = spec(&cluster, &namespace, &json!({"regex": r"^1\.\d+$"}));
+    let mirror = Mirror::apply(&cluster, &namespace, "many", &spec);
+    mirror.wait_ready().await;
+    let log = cluster.plain.access_log();
+    mirror.scan().await;
+    for repository in ["source", "destination"] {
+        let path = format!("/v2/{}/{repository}/", namespace.name);
+        let heads = log.lines_with(&[&format!("\"HEAD {path}manifests/")]);
+        assert_eq!(heads.len(), tags.len(), "{repository}");
+        let bodies = log.lines_with(&[&format!("\"GET {path}")]);
+        let lists = log.lines_with(&[&format!("\"GET {path}tags/list")]);
+        assert_eq!(bodies, lists, "{repository}");
+    }
+}
+
+#[tokio::test]
+async fn rules_that_select_nothing_or_too_much_are_shown() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("selection-empty");
+    push(&cluster, &namespace, &["1.0", "2.0", "3.0"]);
+    let nothing = spec(&cluster, &namespace, &json!({"include": ["9*"]}));
+    let mirror = Mirror::apply(&cluster, &namespace, "rules", &nothing);
+    let failed = mirror.wait_failed("NoMatchingTags", false).await;
+    let destination = format!("{}/{}/destination", cluster.plain.host, namespace.name);
+    assert_eq!(
+        destination_states(&failed),
+        [(destination, "Failed".to_owned())]
+    );
+
+    let too_much = spec(&cluster, &namespace, &json!({"limit": 2}));
+    let mirror = Mirror::apply(&cluster, &namespace, "rules", &too_much);
+    mirror.wait_failed("TooManyTags", true).await;
+    assert_eq!(namespace.jobs(), [""; 0], "nothing is copied by chance");
+
+    let mut one_tag = spec(&cluster, &namespace, &json!({}));
+    one_tag["destinations"][0]["tag"] = json!("newest");
+    let mirror = Mirror::apply(&cluster, &namespace, "rules", &one_tag);
+    let refused = mirror.wait_failed("InvalidSpec", true).await;
+    let status = refused.status.unwrap();
+    let message = &status.conditions[0].message;
+    assert!(
+        message.contains("source:1.0 and") && message.contains("source:2.0 would both"),
+        "{message}"
+    );
+    assert!(
+        status.next_scan_time.is_some(),
+        "tags may be deleted, so that it is looked at again"
+    );
+}
