@@ -140,3 +140,67 @@ async fn rules_that_select_nothing_or_too_much_are_shown() {
         "tags may be deleted, so that it is looked at again"
     );
 }
+
+#[tokio::test]
+async fn images_beyond_those_that_the_status_lists_are_remembered() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("selection-many");
+    let tags: Vec<String> = (0..120).map(|minor| format!("1.{minor}")).collect();
+    let names: Vec<&str> = tags.iter().map(String::as_str).collect();
+    push(&cluster, &namespace, &names);
+    let mut spec = spec(&cluster, &namespace, &json!({}));
+    let mirror = Mirror::apply(&cluster, &namespace, "many", &spec);
+    let status = mirror.wait_ready().await.status.unwrap();
+    assert_eq!(status.summary, "120/120");
+    assert_eq!(status.images.len(), 100);
+    let reports = status.image_reports.clone();
+    assert_eq!(reports.len(), 1);
+    let listed: Vec<String> = destination_states(&mirror.get().await)
+        .into_iter()
+        .map(|(reference, _)| reference)
+        .collect();
+    let unlisted = tags
+        .iter()
+        .find(|tag| !listed.iter().any(|name| name.ends_with(&format!(":{tag}"))))
+        .unwrap();
+
+    let moved = format!("{}/destination:{unlisted}", namespace.name);
+    cluster.plain.copy("library/debian:12", &moved);
+    mirror.scan().await;
+    mirror.wait_ready().await;
+    assert!(
+        mirror.has_event("DriftDetected"),
+        "it is known to have been in place"
+    );
+    assert_eq!(
+        cluster.plain.manifest(&moved),
+        cluster
+            .plain
+            .manifest(&format!("{}/source:{unlisted}", namespace.name))
+    );
+
+    // Without its memory the mirror says the same of everything that can be seen.
+    namespace.kubectl(&["delete", "configmap", &reports[0]]);
+    mirror.scan().await;
+    let status = mirror.wait_ready().await.status.unwrap();
+    assert_eq!(
+        (status.summary.as_str(), &status.image_reports),
+        ("120/120", &reports)
+    );
+    assert_eq!(namespace.jobs().len(), 2, "nothing was copied again");
+
+    // What is gone from the spec is gone from the list.
+    spec["sources"][0]["tags"] = json!({"include": ["1.1?"]});
+    let mirror = Mirror::apply(&cluster, &namespace, "many", &spec);
+    let status = mirror
+        .wait_until("fewer images", |mirror| {
+            let status = mirror.status.as_ref().ok_or("no status")?;
+            (status.summary == "10/10")
+                .then_some(())
+                .ok_or_else(|| "still more".to_owned())
+        })
+        .await
+        .status
+        .unwrap();
+    assert_eq!(status.image_reports, [""; 0]);
+}

@@ -26,6 +26,7 @@ pub mod copy;
 pub mod fuzzing;
 pub mod inspect;
 pub mod oci;
+pub mod packed;
 pub mod reason;
 pub mod registry;
 pub mod tag_selection;

@@ -59,6 +59,7 @@ fn finish_status(properties: &mut Value) {
         "/spec/properties/sources/items/properties/tags/properties/include",
         "/spec/properties/sources/items/properties/tags/properties/exclude",
         "/spec/properties/destinations",
+        "/status/properties/imageReports",
     ] {
         if let Some(list) = properties.pointer_mut(list).and_then(Value::as_object_mut) {
             list.insert("x-kubernetes-list-type".to_owned(), json!("atomic"));

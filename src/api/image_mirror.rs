@@ -199,6 +199,13 @@ pub struct ImageMirrorStatus {
     /// At most 100 images: failed first, then pending, then present.
     #[schemars(length(max = 100))]
     pub images: Vec<ImageStatus>,
+
+    /// The `ConfigMaps` with all images, where there are more than `images` lists. Their content is compressed;
+    /// it is the memory of the controller.
+    // Atomic: an entry is nothing but a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 512), inner(length(max = 253)))]
+    pub image_reports: Vec<String>,
 }
 
 /// One run: a Job that copies what a scan found missing.

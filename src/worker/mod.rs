@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::copy::{self, Clients, Plan, Report};
+use crate::packed::{self, PackError};
 
 /// Where the plan is mounted.
 pub const PLAN_DIRECTORY: &str = "/run/transship/plan";
 /// The file in [`PLAN_DIRECTORY`].
-pub const PLAN_FILE: &str = "plan.json";
+pub const PLAN_FILE: &str = "plan.json.zst";
+/// Most bytes of a plan when it is unpacked: of ten thousand images, each with sixteen destinations.
+pub const MAX_PLAN_BYTES: u64 = 256 * 1024 * 1024;
 /// Where Secrets with credentials are mounted, each in a directory of its own name.
 pub const CREDENTIALS_DIRECTORY: &str = "/run/transship/credentials";
 /// Where Secrets with certificates are mounted, each in a directory of its own name.
@@ -30,7 +33,7 @@ pub const EXIT_INTERRUPTED: u8 = 11;
 /// The files that a worker reads and writes.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The plan, a JSON document.
+    /// The plan, a JSON document that is compressed with zstd.
     pub plan: PathBuf,
     /// The directory with one directory per Secret with credentials.
     pub credentials: PathBuf,
@@ -80,7 +83,7 @@ pub enum Error {
     },
     /// The plan is not one.
     #[error("malformed plan")]
-    Plan(#[source] serde_json::Error),
+    Plan(#[source] PackError),
     /// The plan was written by another version of the controller.
     #[error("the plan has version {0}, this worker reads version {expected}", expected = Plan::VERSION)]
     PlanVersion(u32),
@@ -120,7 +123,7 @@ pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcom
 
 async fn read_plan(path: &Path) -> Result<Plan, Error> {
     let bytes = tokio::fs::read(path).await.map_err(file_error(path))?;
-    let plan: Plan = serde_json::from_slice(&bytes).map_err(Error::Plan)?;
+    let plan: Plan = packed::unpack(&bytes, MAX_PLAN_BYTES).map_err(Error::Plan)?;
     if plan.version == Plan::VERSION {
         Ok(plan)
     } else {

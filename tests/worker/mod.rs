@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use transship::packed;
 use transship::registry::CHUNK_BYTES;
 use transship::worker::{EXIT_COPIES_FAILED, EXIT_INTERRUPTED, PLAN_FILE};
 
@@ -31,7 +32,7 @@ impl Pod {
         let pod = Self {
             directory: tempfile::tempdir().unwrap(),
         };
-        std::fs::write(pod.path(PLAN_FILE), plan.to_string()).unwrap();
+        std::fs::write(pod.path(PLAN_FILE), packed::pack(plan).unwrap()).unwrap();
         pod
     }
 

@@ -1,13 +1,22 @@
 //! The heart of the reconciler: from what a scan found to what is copied and what the status says.
 //! Pure: the clock and everything observed come in as values.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::scan::{ImageScan, Scan, naming_secret};
 use super::step::Trigger;
 use super::wanted::{UnlistedRepository, WantedImage};
-use crate::api::{DestinationStatus, ImageMirrorStatus, ImageState, ImageStatus};
+use crate::api::{DestinationStatus, ImageState, ImageStatus};
 use crate::copy::{Failure, Plan, PlannedDestination, PlannedImage};
 use crate::oci::Digest;
 use crate::reason::Reason;
+
+/// Most images of one run; what is missing beyond them is copied by the next one. So many fit into the one
+/// object that a plan is.
+const MAX_PLANNED_IMAGES: usize = 5000;
+
+/// Source and destination of everything that a run was to copy.
+pub(super) type Planned = BTreeSet<(String, String)>;
 
 /// The result of a run that has ended, as far as its worker could tell.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +25,17 @@ pub(super) struct EndedRun {
     pub(super) failures: Vec<RunFailure>,
     /// Why the Job failed, when it did not end well by itself.
     pub(super) job_failure: Option<String>,
+    /// What it was to copy; everything that was missing, as long as nobody knows.
+    pub(super) planned: Option<Planned>,
+}
+
+impl EndedRun {
+    fn was_to_copy(&self, source: &str, reference: &str) -> bool {
+        let copy = (source.to_owned(), reference.to_owned());
+        self.planned
+            .as_ref()
+            .is_none_or(|planned| planned.contains(&copy))
+    }
 }
 
 /// One copy that the worker gave up.
@@ -34,8 +54,12 @@ pub(super) struct Situation<'a> {
     pub(super) trigger: Trigger,
     pub(super) scan: &'a Scan,
     pub(super) ended_run: Option<&'a EndedRun>,
-    pub(super) previous: &'a ImageMirrorStatus,
+    /// All images as they stood before, as far as that is known.
+    pub(super) previous: &'a [ImageStatus],
 }
+
+/// All images as they stood before, by their source.
+type Previous<'a> = BTreeMap<&'a str, &'a ImageStatus>;
 
 /// What is to be done and how each image stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,8 +153,12 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
         drifted: Vec::new(),
     };
     let mut planned = Vec::new();
+    let previous = situation.previous.iter();
+    let previous = previous
+        .map(|image| (image.source.as_str(), image))
+        .collect();
     for image in &situation.scan.images {
-        let (status, destinations) = decide_image(situation, image, &mut decision);
+        let (status, destinations) = decide_image(situation, &previous, image, &mut decision);
         if let (Ok(head), false) = (&image.source, destinations.is_empty()) {
             planned.push(PlannedImage {
                 source: image.wanted.source.clone(),
@@ -144,6 +172,7 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
     decision
         .images
         .extend(situation.scan.unlisted.iter().map(unlisted));
+    planned.truncate(MAX_PLANNED_IMAGES);
     if !planned.is_empty() {
         decision.plan = Some(Plan {
             version: Plan::VERSION,
@@ -175,6 +204,7 @@ fn unlisted(repository: &UnlistedRepository) -> ImageStatus {
 
 fn decide_image(
     situation: &Situation<'_>,
+    previous: &Previous<'_>,
     image: &ImageScan,
     decision: &mut Decision,
 ) -> (ImageStatus, Vec<PlannedDestination>) {
@@ -182,7 +212,7 @@ fn decide_image(
     let mut destinations = Vec::new();
     for (destination, found) in image.wanted.destinations.iter().zip(&image.destinations) {
         let reference = destination.reference.to_string();
-        let previous = previous_state(situation.previous, &image.wanted, &reference);
+        let previous = previous_state(previous, &image.wanted, &reference);
         let verdict = match (&image.source, found) {
             (Err(failure), _) | (Ok(_), Err(failure)) => Verdict::failed(failure),
             (Ok(head), Ok(Some(digest))) if *digest == head.digest => Verdict::present(),
@@ -241,6 +271,9 @@ fn decide_missing(
         .is_some_and(|digest| digest == wanted.as_str());
     if let Some(failure) = situation.ended_run.and_then(|run| {
         let source = image.wanted.source.to_string();
+        if !run.was_to_copy(&source, reference) {
+            return None;
+        }
         let reported = run
             .failures
             .iter()
@@ -303,15 +336,12 @@ fn unreported_failure(run: &EndedRun) -> Failure {
 }
 
 fn previous_state<'a>(
-    previous: &'a ImageMirrorStatus,
+    previous: &Previous<'a>,
     wanted: &WantedImage,
     reference: &str,
 ) -> Option<(&'a ImageStatus, &'a DestinationStatus)> {
     let source = wanted.source.to_string();
-    let image = previous
-        .images
-        .iter()
-        .find(|image| image.source == source)?;
+    let image = previous.get(source.as_str())?;
     let destination = image
         .destinations
         .iter()

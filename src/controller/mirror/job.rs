@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::api::ImageMirror;
 use crate::copy::{AccessReference, Plan};
 use crate::oci::Digest;
+use crate::packed::{self, PackError};
 use crate::worker::{self, EXIT_COPIES_FAILED};
 
 /// Label with the UID of the mirror, by which its Jobs are found.
@@ -85,18 +87,18 @@ impl Run {
     }
 
     /// Builds both objects. `None` for a mirror that the API server has not stored.
-    pub(super) fn new(input: &RunInput<'_>) -> Result<Option<Self>, serde_json::Error> {
+    pub(super) fn new(input: &RunInput<'_>) -> Result<Option<Self>, PackError> {
         let Some(owner) = input.mirror.controller_owner_ref(&()) else {
             return Ok(None);
         };
-        let plan = serde_json::to_string(input.plan)?;
+        let plan = packed::pack(input.plan)?;
         let name = run_name(input.mirror, &plan);
         let config_map = serde_json::from_value(json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata(input.mirror, &name, &owner),
             "immutable": true,
-            "data": {worker::PLAN_FILE: plan},
+            "binaryData": {worker::PLAN_FILE: ByteString(plan)},
         }))?;
         let job = serde_json::from_value(job(input, &name, &owner))?;
         Ok(Some(Self { config_map, job }))
@@ -105,16 +107,17 @@ impl Run {
 
 /// A name that a second decision in the same situation makes again, so that no run starts twice:
 /// it depends on the mirror, the plan and the run before.
-fn run_name(mirror: &ImageMirror, plan: &str) -> String {
+fn run_name(mirror: &ImageMirror, plan: &[u8]) -> String {
     let run_before = mirror
         .status
         .as_ref()
         .and_then(|status| status.run.as_ref());
     let situation = format!(
-        "{}\n{}\n{}\n{plan}",
+        "{}\n{}\n{}\n{}",
         mirror.metadata.uid.as_deref().unwrap_or_default(),
         mirror.metadata.generation.unwrap_or_default(),
         run_before.map_or("", |run| &run.job),
+        Digest::sha256(plan),
     );
     let digest = Digest::sha256(situation.as_bytes());
     let suffix: String = digest
@@ -136,18 +139,21 @@ fn metadata(mirror: &ImageMirror, name: &str, owner: &OwnerReference) -> Value {
     json!({
         "name": name,
         "namespace": mirror.metadata.namespace,
-        "labels": labels(mirror),
+        "labels": owned_labels(mirror),
         "annotations": {GENERATION_ANNOTATION: mirror.metadata.generation.unwrap_or_default().to_string()},
         "ownerReferences": [owner],
     })
 }
 
 /// Our own labels only, never the mirror's: a GitOps tool would take the child for one of its own.
-fn labels(mirror: &ImageMirror) -> BTreeMap<&'static str, String> {
+pub(super) fn owned_labels(mirror: &ImageMirror) -> BTreeMap<String, String> {
     BTreeMap::from([
-        ("app.kubernetes.io/managed-by", "transship".to_owned()),
         (
-            MIRROR_UID_LABEL,
+            "app.kubernetes.io/managed-by".to_owned(),
+            "transship".to_owned(),
+        ),
+        (
+            MIRROR_UID_LABEL.to_owned(),
             mirror.metadata.uid.clone().unwrap_or_default(),
         ),
     ])
@@ -173,7 +179,7 @@ fn job(input: &RunInput<'_>, name: &str, owner: &OwnerReference) -> Value {
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]},
             "template": {
-                "metadata": {"labels": labels(input.mirror)},
+                "metadata": {"labels": owned_labels(input.mirror)},
                 "spec": pod(input, name),
             },
         },

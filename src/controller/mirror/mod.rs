@@ -8,10 +8,12 @@
 //! | `decide.rs` | what is copied and how each image stands | none |
 //! | `status.rs` | counts, conditions, when to look again | none |
 //! | `notices.rs` | events | none |
+//! | `inventory.rs` | keeps the images that the status has no room for | API server |
 //! | `job.rs` | the objects of a run | none |
 //! | `runs.rs` | finds, starts, stops and reads runs | API server |
 
 mod decide;
+mod inventory;
 mod job;
 mod notices;
 mod runs;
@@ -33,6 +35,7 @@ use serde_json::json;
 pub(crate) use self::job::{MIRROR_UID_LABEL, WorkerPods};
 
 use self::decide::{Decision, Situation};
+use self::inventory::{Inventory, InventoryError};
 use self::job::{Run, RunInput};
 use self::runs::{RunResult, Runs, StartError};
 use self::scan::ScanError;
@@ -42,8 +45,9 @@ use self::wanted::SpecError;
 pub(crate) use self::wanted::Wanted;
 use super::request::{RequestError, request};
 use super::{Context, key};
-use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, RunStatus};
+use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, ImageStatus, RunStatus};
 use crate::oci::Digest;
+use crate::packed::PackError;
 
 /// How long to wait for the pods of a run that was given up.
 const GIVE_UP_PAUSE: Duration = Duration::from_secs(2);
@@ -56,9 +60,9 @@ pub(crate) enum Error {
     /// The API server failed.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The objects of a run could not be written as JSON.
+    /// The objects of a run could not be made.
     #[error("cannot build the objects of a run")]
-    Build(#[from] serde_json::Error),
+    Build(#[from] PackError),
 }
 
 /// One mirror with what is needed to act for it.
@@ -68,6 +72,7 @@ struct Reconciler<'a> {
     namespace: String,
     api: Api<ImageMirror>,
     runs: Runs,
+    inventory: Inventory,
     now: Timestamp,
 }
 
@@ -95,12 +100,14 @@ async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Act
         return Ok(Action::await_change());
     };
     let runs = Runs::new(&context.client, &namespace);
+    let inventory = Inventory::new(&context.client, &namespace);
     let reconciler = Reconciler {
         context,
         mirror,
         namespace,
         api,
         runs,
+        inventory,
         now: Timestamp::now(),
     };
     reconciler.run().await
@@ -126,7 +133,8 @@ impl Reconciler<'_> {
                 self.write(&status).await?;
                 Ok(Action::requeue(FOLLOW_PERIOD))
             }
-            Step::Scan(trigger) => self.scan(trigger, newest.as_ref()).await,
+            // The largest of the steps would make the others as large.
+            Step::Scan(trigger) => Box::pin(self.scan(trigger, newest.as_ref())).await,
         }
     }
 
@@ -159,20 +167,41 @@ impl Reconciler<'_> {
             }
             Err(ScanError::Request(error)) => return Err(error.into()),
         };
+        let remembered = self.inventory.read(&self.mirror).await?;
         let mut decision = decide::decide(&Situation {
             trigger,
             scan: &scan,
             ended_run: result.as_ref().map(|result| &result.ended),
-            previous: &previous,
+            previous: remembered.as_deref().unwrap_or(&previous.images),
         });
         let started = self.start(&mut decision, &wanted).await?;
         let run = started.or_else(|| self.recorded_run(&previous, newest, result.as_ref()));
         let input = self.status_input(&previous, trigger, wanted.interval);
-        let status = status::after_scan(&input, &decision, run);
+        let mut status = status::after_scan(&input, &decision, run);
+        status.image_reports = self.remember(&decision, remembered.as_deref()).await?;
         self.write(&status).await?;
         self.tell(&previous, &status, &decision, result.as_ref())
             .await;
         Ok(self.until_next_scan(&status))
+    }
+
+    /// Keeps all images where the status cannot list them, and says where.
+    async fn remember(
+        &self,
+        decision: &Decision,
+        remembered: Option<&[ImageStatus]>,
+    ) -> Result<Vec<String>, Error> {
+        if decision.images.len() <= status::MAX_LISTED_IMAGES {
+            return Ok(Vec::new());
+        }
+        if remembered == Some(&decision.images[..]) {
+            return Ok(self.previous().image_reports);
+        }
+        let written = self.inventory.write(&self.mirror, &decision.images).await;
+        written.map_err(|error| match error {
+            InventoryError::Request(error) => error.into(),
+            InventoryError::Pack(error) => error.into(),
+        })
     }
 
     /// Says that the spec cannot be acted upon. Without an interval nothing but a change of it can help.

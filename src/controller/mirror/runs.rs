@@ -8,13 +8,14 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::decide::{EndedRun, RunFailure};
+use super::decide::{EndedRun, Planned, RunFailure};
 use super::job::{CONTAINER, GENERATION_ANNOTATION, MIRROR_UID_LABEL, Run};
 use super::status::WorkerState;
 use super::step::RunObservation;
 use crate::api::{FIELD_MANAGER, ImageMirror};
 use crate::controller::request::{RequestError, request};
-use crate::copy::{Failure, Report};
+use crate::copy::{Failure, Plan, Report};
+use crate::{packed, worker};
 
 /// Access to the objects of runs in one namespace.
 pub(super) struct Runs {
@@ -86,7 +87,7 @@ impl Runs {
         match request(self.config_maps.create(&post, &run.config_map)).await {
             Err(error) if error.is_conflict() => {
                 let existing = request(self.config_maps.get(&name)).await?;
-                if existing.data != run.config_map.data {
+                if existing.binary_data != run.config_map.binary_data {
                     return Err(StartError::NameTaken(name));
                 }
             }
@@ -167,7 +168,31 @@ impl Runs {
                 }));
         }
         result.ended.job_failure = job.as_ref().and_then(job_failure);
+        result.ended.planned = match &job {
+            Some(job) => self.planned(&job.name_any()).await?,
+            None => None,
+        };
         Ok(result)
+    }
+
+    /// What the plan of a run says that it copies; [`None`] when the plan is gone.
+    async fn planned(&self, job: &str) -> Result<Option<Planned>, RequestError> {
+        let config_map = request(self.config_maps.get_opt(job)).await?;
+        let packed = config_map.and_then(|config_map| {
+            let mut entries = config_map.binary_data?;
+            entries.remove(worker::PLAN_FILE)
+        });
+        let plan = packed
+            .and_then(|packed| packed::unpack::<Plan>(&packed.0, worker::MAX_PLAN_BYTES).ok());
+        Ok(plan.map(|plan| {
+            let copies = plan.images.iter().flat_map(|image| {
+                let source = image.source.to_string();
+                let destinations = image.destinations.iter();
+                destinations
+                    .map(move |destination| (source.clone(), destination.reference.to_string()))
+            });
+            copies.collect()
+        }))
     }
 
     async fn pods_of(&self, job: &str) -> Result<Vec<Pod>, RequestError> {
@@ -176,7 +201,7 @@ impl Runs {
     }
 }
 
-fn is_controlled_by(
+pub(super) fn is_controlled_by(
     owners: Option<&[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]>,
     uid: &str,
 ) -> bool {

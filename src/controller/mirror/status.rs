@@ -16,7 +16,7 @@ use crate::api::{
 use crate::reason::{Class, Reason};
 
 /// Most images that a status lists, so that it stays far below the size that etcd accepts.
-const MAX_LISTED_IMAGES: usize = 100;
+pub(super) const MAX_LISTED_IMAGES: usize = 100;
 /// Most characters of a message in a condition.
 const MAX_MESSAGE_CHARACTERS: usize = 1024;
 /// Shortest pause before another attempt after a failure.
@@ -118,6 +118,7 @@ pub(super) fn after_scan(
         last_handled_reconcile_at: input.requested_at.map(str::to_owned),
         run,
         images: listed(&decision.images),
+        image_reports: Vec::new(),
     }
 }
 

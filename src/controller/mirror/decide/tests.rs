@@ -44,29 +44,26 @@ fn scan(source: Result<&str, Reason>, destination: Result<Option<&str>, Reason>)
     }
 }
 
-fn previous(source: &str, destination: Option<&str>, state: ImageState) -> ImageMirrorStatus {
+fn previous(source: &str, destination: Option<&str>, state: ImageState) -> Vec<ImageStatus> {
     let failed = state == ImageState::Failed;
-    ImageMirrorStatus {
-        images: vec![ImageStatus {
-            source: "docker.io/library/alpine:3".to_owned(),
-            source_digest: Some(digest(source).to_string()),
-            media_type: None,
-            destinations: vec![DestinationStatus {
-                reference: DESTINATION.to_owned(),
-                digest: destination.map(|found| digest(found).to_string()),
-                state,
-                reason: failed.then(|| "PushDenied".to_owned()),
-                message: failed.then(|| "before".to_owned()),
-            }],
+    vec![ImageStatus {
+        source: "docker.io/library/alpine:3".to_owned(),
+        source_digest: Some(digest(source).to_string()),
+        media_type: None,
+        destinations: vec![DestinationStatus {
+            reference: DESTINATION.to_owned(),
+            digest: destination.map(|found| digest(found).to_string()),
+            state,
+            reason: failed.then(|| "PushDenied".to_owned()),
+            message: failed.then(|| "before".to_owned()),
         }],
-        ..ImageMirrorStatus::default()
-    }
+    }]
 }
 
 fn decide_with(
     trigger: Trigger,
     scan: &Scan,
-    previous: &ImageMirrorStatus,
+    previous: &[ImageStatus],
     ended_run: Option<&EndedRun>,
 ) -> (ImageState, Option<String>, Decision) {
     let decision = decide(&Situation {
@@ -82,8 +79,7 @@ fn decide_with(
 #[test]
 fn what_is_in_place_is_left_alone() {
     let scan = scan(Ok("a"), Ok(Some("a")));
-    let (state, _, decision) =
-        decide_with(Trigger::Due, &scan, &ImageMirrorStatus::default(), None);
+    let (state, _, decision) = decide_with(Trigger::Due, &scan, &[], None);
     assert_eq!(state, ImageState::Present);
     assert_eq!(decision.plan, None);
 }
@@ -92,12 +88,7 @@ fn what_is_in_place_is_left_alone() {
 fn what_is_missing_or_different_is_copied_by_digest() {
     for found in [None, Some("old")] {
         let scan = scan(Ok("a"), Ok(found));
-        let (state, _, decision) = decide_with(
-            Trigger::SpecChanged,
-            &scan,
-            &ImageMirrorStatus::default(),
-            None,
-        );
+        let (state, _, decision) = decide_with(Trigger::SpecChanged, &scan, &[], None);
         assert_eq!(state, ImageState::Pending);
         let plan = decision.plan.unwrap();
         assert_eq!(plan.images[0].digest, digest("a"));
@@ -139,8 +130,7 @@ fn unreadable_registries_fail_the_image_and_plan_nothing() {
         scan(Err(Reason::SourceNotFound), Ok(None)),
         scan(Ok("a"), Err(Reason::SourceNotFound)),
     ] {
-        let (state, reason, decision) =
-            decide_with(Trigger::Due, &scan, &ImageMirrorStatus::default(), None);
+        let (state, reason, decision) = decide_with(Trigger::Due, &scan, &[], None);
         assert_eq!(
             (state, reason.as_deref()),
             (ImageState::Failed, Some("SourceNotFound"))
@@ -158,6 +148,7 @@ fn a_failure_that_the_worker_reported_waits_for_the_next_scan() {
             failure: failure(Reason::PushDenied),
         }],
         job_failure: Some("index 0 failed".to_owned()),
+        planned: None,
     };
     let before = previous("a", None, ImageState::Copying);
     let (state, reason, decision) = decide_with(
@@ -183,6 +174,7 @@ fn a_run_without_a_report_is_a_failed_run_and_a_success_is_not_believed() {
         let ended = EndedRun {
             failures: Vec::new(),
             job_failure,
+            planned: None,
         };
         let (state, reason, decision) = decide_with(
             Trigger::RunEnded,
@@ -230,11 +222,64 @@ fn a_repeated_attempt_keeps_the_last_verdict_unless_somebody_asked_for_it() {
 #[test]
 fn a_run_that_cannot_start_fails_its_images() {
     let scan = scan(Ok("a"), Ok(None));
-    let (_, _, mut decision) =
-        decide_with(Trigger::Due, &scan, &ImageMirrorStatus::default(), None);
+    let (_, _, mut decision) = decide_with(Trigger::Due, &scan, &[], None);
     decision.fail_run("quota exceeded");
     assert_eq!(decision.plan, None);
     let destination = &decision.images[0].destinations[0];
     assert_eq!(destination.message.as_deref(), Some("quota exceeded"));
     assert_eq!(destination.state, ImageState::Failed);
+}
+
+#[test]
+fn what_the_last_run_was_not_to_copy_is_copied_by_the_next() {
+    let source = "docker.io/library/alpine:3".to_owned();
+    let before = previous("a", None, ImageState::Pending);
+    for (planned, expected) in [
+        (Planned::new(), ImageState::Pending),
+        (
+            [(source, DESTINATION.to_owned())].into(),
+            ImageState::Failed,
+        ),
+    ] {
+        let ended = EndedRun {
+            planned: Some(planned),
+            ..EndedRun::default()
+        };
+        let (state, _, decision) = decide_with(
+            Trigger::RunEnded,
+            &scan(Ok("a"), Ok(None)),
+            &before,
+            Some(&ended),
+        );
+        assert_eq!(state, expected);
+        assert_eq!(decision.plan.is_some(), expected == ImageState::Pending);
+    }
+}
+
+#[test]
+fn a_run_takes_no_more_than_one_object_holds() {
+    let tags: Vec<_> = (0..=MAX_PLANNED_IMAGES)
+        .map(|number| format!("1.{number}").parse().unwrap())
+        .collect();
+    let spec =
+        json!({"sources": [{"repository": "alpine"}], "destinations": [{"prefix": "one.test"}]});
+    let wanted = Wanted::new(&serde_json::from_value(spec).unwrap()).unwrap();
+    let images = wanted.expand([Ok(tags)]).unwrap().images.into_iter();
+    let scan = Scan {
+        unlisted: Vec::new(),
+        images: images
+            .enumerate()
+            .map(|(number, wanted)| ImageScan {
+                wanted,
+                source: Ok(head(&number.to_string())),
+                destinations: vec![Ok(None)],
+            })
+            .collect(),
+    };
+    let (_, _, decision) = decide_with(Trigger::Due, &scan, &[], None);
+    let plan = decision.plan.unwrap();
+    assert_eq!(plan.images.len(), MAX_PLANNED_IMAGES);
+    assert_eq!(decision.images.len(), MAX_PLANNED_IMAGES + 1);
+    let packed = crate::packed::pack(&plan).unwrap();
+    assert!(packed.len() < 1_000_000, "{}", packed.len());
 }
