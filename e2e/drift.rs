@@ -28,8 +28,13 @@ impl Setting {
     }
 
     fn mirror(&self) -> Mirror<'_> {
+        self.mirror_with("Correct")
+    }
+
+    fn mirror_with(&self, drift: &str) -> Mirror<'_> {
         let host = &self.cluster.plain.host;
         let spec = json!({
+            "drift": drift,
             "sources": [{"image": format!("{host}/{}", self.source), "insecure": true}],
             "destinations": [{
                 "prefix": format!("{host}/{}", self.namespace.name), "path": "destination", "insecure": true,
@@ -87,6 +92,31 @@ async fn a_deleted_destination_tag_returns() {
     mirror.wait_ready().await;
     setting.assert_in_place();
     assert!(mirror.has_event("DriftDetected"));
+}
+
+#[tokio::test]
+async fn a_tag_that_was_moved_is_reported_and_left_when_that_is_wanted() {
+    let setting = Setting::new("reported-drift").await;
+    let mirror = setting.mirror_with("Report");
+    mirror.wait_ready().await;
+    let plain = &setting.cluster.plain;
+    plain.copy("library/busybox:1", &setting.destination);
+    let moved = plain.manifest(&setting.destination);
+    mirror.scan().await;
+    let status = mirror
+        .wait_failed("DriftDetected", true)
+        .await
+        .status
+        .unwrap();
+    assert_eq!((status.drifted, status.pending, status.failed), (1, 0, 0));
+    let message = &status.conditions[0].message;
+    assert!(message.starts_with("1 of 1 image drifted: "), "{message}");
+    assert_eq!(plain.manifest(&setting.destination), moved);
+    assert!(mirror.has_event("DriftDetected"));
+
+    let mirror = setting.mirror_with("Correct");
+    mirror.wait_ready().await;
+    setting.assert_in_place();
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ impl Reason {
             | Self::PushDenied
             | Self::SourceNotFound
             | Self::TooManyTags
+            | Self::DriftDetected
             | Self::SourceInvalid
             | Self::DestinationUnsupported
             | Self::ConversionUnsupported
@@ -105,8 +106,7 @@ impl Reason {
             | Self::RegistryError
             | Self::StorageFailed
             | Self::RunFailed
-            | Self::DestinationMismatch
-            | Self::DriftDetected => Class::Transient,
+            | Self::DestinationMismatch => Class::Transient,
         }
     }
 }

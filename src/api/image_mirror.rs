@@ -83,6 +83,10 @@ pub struct ImageMirrorSpec {
     )]
     pub timeout: String,
 
+    /// What happens when somebody else moves or deletes a tag at a destination that this mirror put in place.
+    #[serde(default)]
+    pub drift: DriftPolicy,
+
     /// The images to mirror: the union of all entries. Each names an image, or a repository of which tags
     /// are selected.
     // Atomic, because an entry has no field of its own that will always be there to serve as a key.
@@ -99,6 +103,16 @@ pub struct ImageMirrorSpec {
         validation = Rule::new("self.all(a, self.exists_one(b, a.prefix == b.prefix && a.path == b.path && a.tag == b.tag))").message("destinations must not repeat the same prefix, path and tag")
     )]
     pub destinations: Vec<Destination>,
+}
+
+/// What happens to a tag that somebody else moved or deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum DriftPolicy {
+    /// It is put back at the next scan.
+    #[default]
+    Correct,
+    /// The status says so, and the tag stays as it is until its source moves.
+    Report,
 }
 
 /// One place to keep images in.
@@ -172,7 +186,8 @@ pub struct ImageMirrorStatus {
     /// Images that could not be copied.
     pub failed: i64,
 
-    /// Images whose destination tag someone else moved or deleted, until they are put back.
+    /// Images whose destination tag someone else moved or deleted, until they are put back; with `drift: Report`
+    /// as long as they are.
     pub drifted: i64,
 
     /// When source and destination were last compared.

@@ -23,8 +23,8 @@ mod source;
 pub use condition::{ConditionType, Conditions, find_condition};
 pub use definition::definitions;
 pub use image_mirror::{
-    Destination, DestinationStatus, ImageMirror, ImageMirrorSpec, ImageMirrorStatus, ImageState,
-    ImageStatus, RunStatus,
+    Destination, DestinationStatus, DriftPolicy, ImageMirror, ImageMirrorSpec, ImageMirrorStatus,
+    ImageState, ImageStatus, RunStatus,
 };
 pub use reference::reference;
 pub use secret_reference::SecretReference;

@@ -33,7 +33,7 @@ Examples:
 
 Secrets live in a cluster, so `secretRef` and `certSecretRef` are not read: credentials come from \
 the files that `docker login`, `podman login` and `skopeo login` write, certificates from \
---src-ca-file and --dest-ca-file. `interval`, `timeout` and `suspend` mean nothing here.
+--src-ca-file and --dest-ca-file. `interval`, `timeout`, `suspend` and `drift` mean nothing here.
 
 {EXIT_CODES}"))]
 pub(super) struct Arguments {

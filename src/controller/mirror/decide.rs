@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::scan::{ImageScan, Scan, naming_secret};
 use super::step::Trigger;
 use super::wanted::{UnlistedRepository, WantedImage};
-use crate::api::{DestinationStatus, ImageState, ImageStatus};
+use crate::api::{DestinationStatus, DriftPolicy, ImageState, ImageStatus};
 use crate::copy::{Failure, Plan, PlannedDestination, PlannedImage};
 use crate::oci::Digest;
 use crate::reason::Reason;
@@ -14,6 +14,10 @@ use crate::reason::Reason;
 /// Most images of one run; what is missing beyond them is copied by the next one. So many fit into the one
 /// object that a plan is.
 const MAX_PLANNED_IMAGES: usize = 5000;
+
+/// What a person can do about a tag that is not put back.
+const LEFT_DRIFTED: &str =
+    "somebody moved or deleted this tag, and spec.drift is Report; put it back, or set Correct";
 
 /// Source and destination of everything that a run was to copy.
 pub(super) type Planned = BTreeSet<(String, String)>;
@@ -56,6 +60,7 @@ pub(super) struct Situation<'a> {
     pub(super) ended_run: Option<&'a EndedRun>,
     /// All images as they stood before, as far as that is known.
     pub(super) previous: &'a [ImageStatus],
+    pub(super) drift: DriftPolicy,
 }
 
 /// All images as they stood before, by their source.
@@ -121,6 +126,18 @@ impl Verdict {
             reason: None,
             message: None,
             copy: true,
+        }
+    }
+
+    fn drifted(policy: DriftPolicy) -> Self {
+        match policy {
+            DriftPolicy::Correct => Self::copy(ImageState::Drifted),
+            DriftPolicy::Report => Self {
+                state: ImageState::Drifted,
+                reason: Some(Reason::DriftDetected.to_string()),
+                message: Some(LEFT_DRIFTED.to_owned()),
+                copy: false,
+            },
         }
     }
 
@@ -292,7 +309,7 @@ fn decide_missing(
     }
     match previous {
         Some((_, previous)) if source_unchanged => match previous.state {
-            ImageState::Present | ImageState::Drifted => Verdict::copy(ImageState::Drifted),
+            ImageState::Present | ImageState::Drifted => Verdict::drifted(situation.drift),
             ImageState::Failed if situation.trigger == Trigger::Due => Verdict::repeated(previous),
             ImageState::Failed | ImageState::Copying | ImageState::Pending => {
                 Verdict::copy(ImageState::Pending)

@@ -173,6 +173,7 @@ impl Reconciler<'_> {
             scan: &scan,
             ended_run: result.as_ref().map(|result| &result.ended),
             previous: remembered.as_deref().unwrap_or(&previous.images),
+            drift: self.mirror.spec.drift,
         });
         let started = self.start(&mut decision, &wanted).await?;
         let run = started.or_else(|| self.recorded_run(&previous, newest, result.as_ref()));

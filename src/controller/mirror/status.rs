@@ -73,7 +73,8 @@ impl Counts {
                 ImageState::Failed => counts.failed += 1,
                 ImageState::Pending | ImageState::Copying => counts.pending += 1,
                 ImageState::Drifted => {
-                    counts.pending += 1;
+                    // One that has a reason is left as it is.
+                    counts.pending += i64::from(destination.reason.is_none());
                     counts.drifted += 1;
                 }
             }
@@ -235,14 +236,21 @@ struct WorstFailure<'a> {
     reason: Reason,
     source: &'a str,
     text: &'a str,
+    /// Nothing failed, but a tag was moved and is left so.
+    drifted: bool,
 }
 
 impl WorstFailure<'_> {
     fn message(&self, counts: Counts) -> String {
         bounded(&format!(
-            "{} of {} failed: {}: {}",
-            counts.failed,
+            "{} of {} {}: {}: {}",
+            if self.drifted {
+                counts.drifted
+            } else {
+                counts.failed
+            },
             images(counts.desired),
+            if self.drifted { "drifted" } else { "failed" },
             self.source,
             self.text
         ))
@@ -257,7 +265,11 @@ fn worst_failure(all: &[ImageStatus]) -> Option<WorstFailure<'_>> {
                 .iter()
                 .map(move |destination| (image, destination))
         })
-        .filter(|(_, destination)| destination.state == ImageState::Failed)
+        .filter(|(_, destination)| {
+            let left_drifted =
+                destination.state == ImageState::Drifted && destination.reason.is_some();
+            destination.state == ImageState::Failed || left_drifted
+        })
         .map(|(image, destination)| WorstFailure {
             reason: destination
                 .reason
@@ -269,8 +281,9 @@ fn worst_failure(all: &[ImageStatus]) -> Option<WorstFailure<'_>> {
                 .message
                 .as_deref()
                 .unwrap_or("no details are known"),
+            drifted: destination.state == ImageState::Drifted,
         })
-        .min_by_key(|failure| failure.reason.class() == Class::Stalled)
+        .min_by_key(|failure| (failure.reason.class() == Class::Stalled, failure.drifted))
 }
 
 fn progress(pending: i64) -> String {

@@ -71,6 +71,7 @@ fn decide_with(
         scan,
         ended_run,
         previous,
+        drift: DriftPolicy::Correct,
     });
     let destination = decision.images[0].destinations[0].clone();
     (destination.state, destination.reason, decision)
@@ -282,4 +283,27 @@ fn a_run_takes_no_more_than_one_object_holds() {
     assert_eq!(decision.images.len(), MAX_PLANNED_IMAGES + 1);
     let packed = crate::packed::pack(&plan).unwrap();
     assert!(packed.len() < 1_000_000, "{}", packed.len());
+}
+
+#[test]
+fn drift_that_is_only_reported_is_left_as_it_is() {
+    let decide_again = |previous: &[ImageStatus]| {
+        decide(&Situation {
+            trigger: Trigger::Due,
+            scan: &scan(Ok("a"), Ok(Some("other"))),
+            ended_run: None,
+            previous,
+            drift: DriftPolicy::Report,
+        })
+    };
+    let first = decide_again(&previous("a", Some("a"), ImageState::Present));
+    let second = decide_again(&first.images);
+    assert_eq!(first.drifted, [DESTINATION]);
+    assert_eq!(second.drifted, [""; 0], "it is told once");
+    for decision in [first, second] {
+        let destination = &decision.images[0].destinations[0];
+        assert_eq!(destination.state, ImageState::Drifted);
+        assert_eq!(destination.reason.as_deref(), Some("DriftDetected"));
+        assert_eq!(decision.plan, None);
+    }
 }
