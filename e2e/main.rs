@@ -18,3 +18,4 @@ mod drift;
 mod harness;
 mod interruption;
 mod operations;
+mod plugin;
