@@ -83,6 +83,8 @@ impl ConnectionArguments {
                 .map_err(|error| Error::of_config(&error))?,
         };
         config.connect_timeout = Some(self.request_timeout);
+        // What is tried again, and how often, is decided here.
+        config.default_retry = false;
         let namespace = self
             .namespace
             .clone()

@@ -133,13 +133,11 @@ fn chain<'a>(
 /// What is known of credentials that cannot be had, without what a plugin printed or a file holds.
 fn credentials(error: &AuthError) -> String {
     match error {
-        AuthError::AuthExecRun { cmd, out } => {
-            format!(
-                "`{}` of the kubeconfig failed, {}",
-                harmless(cmd),
-                out.status
-            )
-        }
+        // Its arguments and its environment are not shown either.
+        AuthError::AuthExecRun { out, .. } => format!(
+            "the command of the kubeconfig that gets them failed, {}; run it by hand",
+            out.status
+        ),
         AuthError::AuthExecStart(error) => {
             format!("the command of the kubeconfig cannot be started: {error}")
         }
@@ -184,7 +182,7 @@ mod tests {
             stdout: b"canary".to_vec(),
             stderr: b"canary".to_vec(),
         });
-        let cmd = "\"login\"".to_owned();
+        let cmd = "login --token canary".to_owned();
         let failed = AuthError::AuthExecRun { cmd, out };
         // As the middleware passes it on, and as the start of the client does.
         let errors = [
