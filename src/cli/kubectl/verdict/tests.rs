@@ -92,9 +92,9 @@ fn deleted(mirror: &mut Value) {
 
 fn kind(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Done(_) => "done",
-        Verdict::Failed(_) => "failed",
-        Verdict::Hopeless(_) => "hopeless",
+        Verdict::Over(End::Done(_)) => "done",
+        Verdict::Over(End::Failed(_)) => "failed",
+        Verdict::Over(End::Hopeless(_)) => "hopeless",
         Verdict::Waiting(_) => "waiting",
     }
 }
@@ -149,7 +149,7 @@ fn what_is_waited_for_is_told() {
     let expected = Verdict::Waiting("Progressing: so it is (Job base-1)".to_owned());
     assert_eq!(readiness(Some(&copying)), expected);
     let ready = mirror(ready);
-    let expected = Verdict::Done("Succeeded: so it is".to_owned());
+    let expected = Verdict::Over(End::Done("Succeeded: so it is".to_owned()));
     assert_eq!(readiness(Some(&ready)), expected);
 }
 
