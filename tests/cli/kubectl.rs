@@ -30,7 +30,7 @@ impl Scene {
         let server = ScriptedServer::start(script).await;
         let directory = tempfile::tempdir().unwrap();
         let scene = Self { server, directory };
-        scene.write_kubeconfig("shop", json!({"token": TOKEN}));
+        scene.write_kubeconfig("shop", &json!({"token": TOKEN}));
         scene
     }
 
@@ -38,7 +38,7 @@ impl Scene {
         self.directory.path().join("config").display().to_string()
     }
 
-    fn write_kubeconfig(&self, namespace: &str, user: Value) {
+    fn write_kubeconfig(&self, namespace: &str, user: &Value) {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "here",
             "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", self.server.host())}}],
@@ -290,7 +290,7 @@ async fn what_cannot_be_done_is_said_in_one_line(
 #[tokio::test(flavor = "multi_thread")]
 async fn flags_of_kubectl_choose_namespace_and_context() {
     let scene = Scene::start(server_of(ready(), no_watch)).await;
-    scene.write_kubeconfig("foreign", json!({"token": TOKEN}));
+    scene.write_kubeconfig("foreign", &json!({"token": TOKEN}));
     assert!(!scene.run("get base").await.status.success());
     for arguments in [
         "get base -n shop",
@@ -319,7 +319,7 @@ async fn a_credential_plugin_that_fails_is_named_and_not_quoted() {
         "apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/sh",
         "args": ["-c", format!("echo {TOKEN}; echo {TOKEN} >&2; exit 3")], "interactiveMode": "Never",
     });
-    scene.write_kubeconfig("shop", json!({"exec": exec}));
+    scene.write_kubeconfig("shop", &json!({"exec": exec}));
     let output = scene.run("get").await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(

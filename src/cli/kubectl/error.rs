@@ -9,7 +9,7 @@ use kube::client::AuthError;
 use kube::config::KubeconfigError;
 use kube::runtime::watcher;
 
-use crate::cli::output::harmless;
+use crate::cli::output::{harmless, said_once};
 
 /// Why a command could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -78,21 +78,13 @@ impl Error {
                 _ => Self::Refused(harmless(&status.message)),
             };
         }
-        if let Some(error) = chain(error).find_map(|cause| cause.downcast_ref::<AuthError>()) {
+        if let Some(error) = credentials_of(error) {
             return Self::Credentials(credentials(error));
         }
         if let kube::Error::SerdeError(_) = error {
             return Self::Failed("its answer is not what it should be".to_owned());
         }
-        // Causes that are said in what they caused are not said again.
-        let mut text = String::new();
-        for cause in chain(error).map(ToString::to_string) {
-            if !text.contains(&cause) {
-                let separator = if text.is_empty() { "" } else { ": " };
-                text = format!("{text}{separator}{cause}");
-            }
-        }
-        Self::Failed(harmless(&text))
+        Self::Failed(harmless(&said_once(chain(error))))
     }
 
     /// Of a watch of `object`.
@@ -120,7 +112,7 @@ pub(super) fn may_pass(error: &watcher::Error) -> bool {
     };
     match error {
         kube::Error::Api(status) => !matches!(status.code, 400 | 401 | 403 | 404 | 405 | 422),
-        error => !chain(error).any(|cause| cause.is::<AuthError>()),
+        error => credentials_of(error).is_none(),
     }
 }
 
@@ -128,6 +120,10 @@ fn chain<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())
+}
+
+fn credentials_of(error: &kube::Error) -> Option<&AuthError> {
+    chain(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// What is known of credentials that cannot be had, without what a plugin printed or a file holds.

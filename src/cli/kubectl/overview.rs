@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_status_of_an_older_spec_is_not_shown_as_that_of_the_newest() {
         let text = text(&[mirror("base", |mirror| {
-            mirror["metadata"]["generation"] = json!(3)
+            mirror["metadata"]["generation"] = json!(3);
         })]);
         assert!(text.contains("base   Unknown   4/4      -"), "{text}");
         assert!(
@@ -299,7 +299,7 @@ mod tests {
             "{text}"
         );
         let fresh = mirror("base", |mirror| {
-            mirror["status"] = json!({"observedGeneration": -1})
+            mirror["status"] = json!({"observedGeneration": -1});
         });
         assert!(!is_observed(&fresh));
         let unseen = mirror("base", |mirror| {
