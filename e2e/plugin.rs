@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Cluster, Mirror, Namespace, run};
+use crate::harness::{Cluster, Mirror, Namespace, eventually, run, try_run};
 
 const GUIDE: &str = include_str!("../docs/kubectl.md");
 
@@ -249,7 +249,12 @@ async fn a_suspension_is_a_field_of_its_own_manager_and_git_is_named() {
 #[tokio::test]
 async fn somebody_without_rights_is_told_what_is_missing() {
     let setting = Setting::new("plugin-rights").await;
-    let token = setting.namespace.kubectl(&["create", "token", "default"]);
+    let namespace = format!("--namespace={}", setting.namespace.name);
+    // Its account is made soon after the namespace.
+    let token = eventually("a token", || async {
+        try_run(&["kubectl", "create", "token", "default", &namespace])
+    })
+    .await;
     let token = token.trim();
     let kubeconfig = setting.kubeconfig();
     let config = format!("--kubeconfig={}", kubeconfig.display());

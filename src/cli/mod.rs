@@ -104,7 +104,8 @@ impl CommandLine {
     /// Reads the arguments of the process. Under the name by which kubectl finds its plugin, they are those
     /// of `kubectl transship`.
     pub fn read() -> Result<Self, clap::Error> {
-        if std::env::args_os()
+        let mut words = std::env::args_os();
+        if words
             .next()
             .is_some_and(|program| kubectl::is_plugin(&program))
         {
@@ -112,8 +113,12 @@ impl CommandLine {
             let command = Command::Kubectl(plugin.into_arguments());
             return Ok(Self { command });
         }
+        // Nobody has habits of skopeo there.
+        let is_kubectl = words.next().is_some_and(|word| word == "kubectl");
         Self::try_parse().map_err(|mut error| {
-            habits::correct(&mut error);
+            if !is_kubectl {
+                habits::correct(&mut error);
+            }
             error
         })
     }

@@ -13,7 +13,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::stderr;
+use super::{stderr, stdout};
 use crate::support::scripted_server::{Asked, ScriptedServer, broken_off, status};
 
 const MIRRORS: &str = "/apis/transship.dev/v1alpha1/namespaces/shop/imagemirrors";
@@ -492,4 +492,21 @@ async fn a_server_that_is_not_there_is_an_error() {
         "{output:?}"
     );
     assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
+}
+
+#[test]
+fn a_misspelt_option_is_not_taken_for_one_of_skopeo() {
+    let said = stderr(&super::run(&["kubectl", "get", "--all"]));
+    assert!(said.contains("'--all-namespaces'"), "{said}");
+    assert!(!said.contains("--platform"), "{said}");
+}
+
+#[test]
+fn completion_knows_the_commands_of_the_plugin() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&super::run(&["completion", shell]));
+        for word in ["suspend", "request-timeout", "all-namespaces"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
 }
