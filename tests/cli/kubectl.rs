@@ -1,8 +1,8 @@
 //! `transship kubectl` against an API server that answers as a test says: what is asked, what is printed,
 //! with which exit code. What a real one makes of it is tested end to end.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
@@ -12,6 +12,9 @@ use futures::{StreamExt as _, stream};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::sync::Notify;
+use transship::worker::EXIT_INTERRUPTED;
 
 use super::{stderr, stdout};
 use crate::support::scripted_server::{Asked, ScriptedServer, broken_off, status};
@@ -52,22 +55,27 @@ impl Scene {
         std::fs::write(self.kubeconfig(), config.to_string()).unwrap();
     }
 
-    /// Runs the plugin. Whatever it prints, the token is not in it.
-    async fn run(&self, arguments: &str) -> Output {
-        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("transship"));
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_transship"));
         command
             .arg0("/usr/local/bin/kubectl-transship")
             .args(arguments.split_whitespace())
             .env_clear()
-            .env("KUBECONFIG", self.kubeconfig());
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
-            .await
-            .unwrap();
-        assert!(!format!("{output:?}").contains(TOKEN), "{output:?}");
-        assert!(
-            !String::from_utf8_lossy(&output.stdout).contains(TOKEN),
-            "{output:?}"
-        );
+            .env("KUBECONFIG", self.kubeconfig())
+            .kill_on_drop(true)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the plugin. Whatever it prints, the token is not in it.
+    async fn run(&self, arguments: &str) -> Output {
+        let output = self.command(arguments).output().await.unwrap();
+        for printed in [&output.stdout, &output.stderr] {
+            assert!(
+                !String::from_utf8_lossy(printed).contains(TOKEN),
+                "{output:?}"
+            );
+        }
         output
     }
 
@@ -385,6 +393,27 @@ async fn how_waiting_ended_is_the_exit_code(
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(stderr(&output).contains(expected), "{output:?}");
     assert_eq!(scene.watches_and_lists().1, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_can_be_interrupted() {
+    let watched = Arc::new(Notify::new());
+    let watch = Arc::clone(&watched);
+    let scene = Scene::start(server_of(copying(), move |_| {
+        watch.notify_one();
+        no_watch(0)
+    }))
+    .await;
+    let mut child = scene.command("wait base").spawn().unwrap();
+    tokio::select! {
+        () = watched.notified() => {}
+        ended = child.wait() => panic!("it did not wait: {ended:?}"),
+    }
+    let process = child.id().unwrap().to_string();
+    let told = Command::new("kill").args(["-INT", &process]).status();
+    assert!(told.await.unwrap().success());
+    let ended = child.wait().await.unwrap();
+    assert_eq!(ended.code(), Some(i32::from(EXIT_INTERRUPTED)));
 }
 
 /// What may pass is tried again until the time is over, in pauses; what cannot is not.

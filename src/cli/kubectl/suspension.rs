@@ -12,8 +12,8 @@ use crate::cli::output;
 
 /// Stop scanning a mirror and starting runs for it
 ///
-/// Sets spec.suspend. A run that is going on is finished by its pods, and what is in place stays. Git puts
-/// the field back if it has it: a line on standard error says so when Argo CD or Flux manages the mirror.
+/// Sets spec.suspend. A run that is going on is finished by its pods, and what is in place stays. Argo CD
+/// and Flux may put the field back: a line on standard error says so when one of them manages the mirror.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,8 +29,8 @@ pub(super) struct SuspendArguments {
 
 /// Go on with a mirror that was suspended
 ///
-/// Takes spec.suspend back; the mirror is scanned at once. Git puts the field back if it has it: a line on
-/// standard error says so when Argo CD or Flux manages the mirror.
+/// Takes spec.suspend back; the mirror is scanned at once. Argo CD and Flux may put the field back: a line
+/// on standard error says so when one of them manages the mirror.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

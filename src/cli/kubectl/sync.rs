@@ -18,8 +18,7 @@ const MAX_REQUEST_LENGTH: usize = 512;
 
 /// Compare sources and destinations now, and copy what is missing
 ///
-/// Asks the operator by the annotation reconcile.transship.dev/requestedAt, which Git tools leave alone.
-/// With --wait, follows the scan and the run that it starts to their end.
+/// Asks the operator by a new value of the annotation reconcile.transship.dev/requestedAt. With --wait, follows the scan and the run that it starts to their end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
