@@ -18,4 +18,5 @@ mod drift;
 mod harness;
 mod interruption;
 mod operations;
+mod plugin;
 mod selection;

@@ -12,6 +12,7 @@ mod definition;
     reason = "derive(KubeSchema) makes a public twin of each struct; printer columns share keys by nature"
 )]
 mod image_mirror;
+mod reconcile_request;
 mod reference;
 mod secret_reference;
 #[expect(
@@ -26,6 +27,7 @@ pub use image_mirror::{
     Destination, DestinationStatus, DriftPolicy, ImageMirror, ImageMirrorSpec, ImageMirrorStatus,
     ImageState, ImageStatus, RunStatus,
 };
+pub use reconcile_request::{RECONCILE_REQUEST_ANNOTATIONS, requested_reconcile};
 pub use reference::reference;
 pub use secret_reference::SecretReference;
 pub use source::{Latest, LatestOrder, Source, TagRules};
@@ -34,9 +36,3 @@ pub use source::{Latest, LatestOrder, Source, TagRules};
 pub const GROUP: &str = "transship.dev";
 /// Field manager of everything the controller applies.
 pub const FIELD_MANAGER: &str = "transship";
-/// Any new value of one of these annotations starts one scan at once. The second is Flux's own, so
-/// that `flux reconcile` style tooling works unchanged.
-pub const RECONCILE_REQUEST_ANNOTATIONS: [&str; 2] = [
-    "reconcile.transship.dev/requestedAt",
-    "reconcile.fluxcd.io/requestedAt",
-];

@@ -13,6 +13,7 @@ mod digest;
 mod habits;
 mod hint;
 mod inspect;
+mod kubectl;
 mod list_tags;
 mod output;
 mod places;
@@ -45,7 +46,8 @@ Examples:
   transship inspect alpine:3.22
   transship copy --help
 
-`controller` and `worker` are what the operator runs in a cluster; everything else needs none. Data goes \
+`controller` and `worker` are what the operator runs in a cluster; `kubectl` is the way to its mirrors, \
+also as `kubectl transship`; everything else needs no cluster. Data goes \
 to standard output, everything else to standard error. Each command's --help has examples and its \
 exit codes."
 )]
@@ -66,6 +68,7 @@ enum Command {
     Delete(delete::Arguments),
     Completion(completion::Arguments),
     Crds(crds::Arguments),
+    Kubectl(kubectl::Arguments),
     Controller(controller::Arguments),
     Worker(worker::Arguments),
 }
@@ -98,10 +101,24 @@ impl LogArguments {
 }
 
 impl CommandLine {
-    /// Reads the arguments of the process.
+    /// Reads the arguments of the process. Under the name by which kubectl finds its plugin, they are those
+    /// of `kubectl transship`.
     pub fn read() -> Result<Self, clap::Error> {
+        let mut words = std::env::args_os();
+        if words
+            .next()
+            .is_some_and(|program| kubectl::is_plugin(&program))
+        {
+            let plugin = kubectl::Plugin::try_parse()?;
+            let command = Command::Kubectl(plugin.into_arguments());
+            return Ok(Self { command });
+        }
+        // Nobody has habits of skopeo there.
+        let is_kubectl = words.next().is_some_and(|word| word == "kubectl");
         Self::try_parse().map_err(|mut error| {
-            habits::correct(&mut error);
+            if !is_kubectl {
+                habits::correct(&mut error);
+            }
             error
         })
     }
@@ -127,7 +144,11 @@ impl Command {
             | Self::Digest(_)
             | Self::Verify(_)
             | Self::Delete(_) => Some(hint::Places::One),
-            Self::Completion(_) | Self::Crds(_) | Self::Controller(_) | Self::Worker(_) => None,
+            Self::Completion(_)
+            | Self::Crds(_)
+            | Self::Kubectl(_)
+            | Self::Controller(_)
+            | Self::Worker(_) => None,
         }
     }
 
@@ -143,6 +164,7 @@ impl Command {
             Self::Delete(arguments) => until(cancel, arguments.run()).await,
             Self::Completion(arguments) => arguments.run(),
             Self::Crds(arguments) => arguments.run(),
+            Self::Kubectl(arguments) => until(cancel, arguments.run()).await,
             Self::Controller(arguments) => arguments.run(cancel.clone()).await,
             Self::Worker(arguments) => arguments.run(cancel).await,
         }

@@ -65,10 +65,20 @@ pub(super) fn harmless(text: &str) -> String {
 }
 
 /// An error with its causes, each said once, as one sentence.
+#[must_use]
 pub fn sentence(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
+    said_once(error.chain())
+}
+
+/// The texts of errors, each the cause of the one before, without those that are said already.
+pub(super) fn said_once<'a>(
+    chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>,
+) -> String {
+    let mut text = String::new();
+    for cause in chain.map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
             text.push_str(": ");
             text.push_str(&cause);
         }

@@ -19,6 +19,7 @@ use crate::transports::images::Image;
 
 const CLI: &str = include_str!("../../docs/cli.md");
 const SKOPEO: &str = include_str!("../../docs/skopeo.md");
+const KUBECTL: &str = include_str!("../../docs/kubectl.md");
 const README: &str = include_str!("../../README.md");
 
 /// Two registries, the files that guides speak of, and the programs that they call.
@@ -256,18 +257,32 @@ async fn every_example_of_the_help_works(#[case] command: &str) {
 /// A command that is not in the table of the page, or of which no example is given, is not found.
 #[test]
 fn the_page_names_every_command_and_shows_each() {
-    let help = super::stdout(&transship(&["--help"]).output().unwrap());
+    let shown = commands_of_blocks(CLI).join("\n");
+    for name in commands(&["--help"]) {
+        assert!(CLI.contains(&format!("| `{name}")), "{name}");
+        // The guide to the plugin shows its commands, and an end-to-end test runs them.
+        let is_shown = name == "kubectl" || shown.contains(&format!("transship {name}"));
+        assert!(is_shown, "{name}");
+    }
+    for name in commands(&["kubectl", "--help"]) {
+        assert!(KUBECTL.contains(&format!("`{name} ")), "{name}");
+        assert!(
+            KUBECTL.contains(&format!("\nkubectl transship {name} ")),
+            "{name}"
+        );
+    }
+}
+
+/// The commands for people that a help text lists.
+fn commands(arguments: &[&str]) -> Vec<String> {
+    let help = super::stdout(&transship(arguments).output().unwrap());
     let (_, list) = help.split_once("Commands:\n").unwrap();
-    let names = list
-        .lines()
+    list.lines()
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| !["help", "controller", "worker"].contains(name));
-    let shown = commands_of_blocks(CLI).join("\n");
-    for name in names {
-        assert!(CLI.contains(&format!("| `{name}")), "{name}");
-        assert!(shown.contains(&format!("transship {name}")), "{name}");
-    }
+        .filter(|name| !["help", "controller", "worker"].contains(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Where the first-time reader's path of a guide leads is what the guide says.

@@ -25,6 +25,7 @@ fn help_texts() {
         "delete",
         "digest",
         "inspect",
+        "kubectl",
         "list-tags",
         "sync",
         "verify",
@@ -36,6 +37,22 @@ fn help_texts() {
             .collect();
         arguments.push("--help");
         insta::assert_snapshot!(format!("help_{command}"), output(&arguments));
+    }
+}
+
+/// As kubectl calls its plugin, by another name.
+#[test]
+fn help_texts_of_the_plugin() {
+    use std::os::unix::process::CommandExt as _;
+
+    for command in ["", "get", "images", "sync", "wait", "suspend", "resume"] {
+        let mut plugin = std::process::Command::new(assert_cmd::cargo::cargo_bin("transship"));
+        plugin.arg0("kubectl-transship").env_clear();
+        let arguments = [command].into_iter().filter(|command| !command.is_empty());
+        let output = plugin.args(arguments).arg("--help").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        insta::assert_snapshot!(format!("help_plugin_{command}"), help);
     }
 }
 

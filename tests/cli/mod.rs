@@ -5,6 +5,7 @@ mod guides;
 mod help;
 mod images;
 mod interruption;
+mod kubectl;
 mod limits;
 mod sync;
 mod terminal;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{ImageMirror, RECONCILE_REQUEST_ANNOTATIONS};
+use crate::api::{ImageMirror, requested_reconcile};
 
 /// A Job of this mirror as it was observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,15 +91,10 @@ pub(super) fn next_step(
     remaining.map_or(Step::Scan(Trigger::Due), Step::Wait)
 }
 
-/// The value of the reconcile request annotation. Of two, the greater: tools write the time. Without
-/// any, the value that was handled last, so that removing the annotation requests nothing.
+/// The value of the reconcile request annotation. Without any, the value that was handled last, so that
+/// removing the annotation requests nothing.
 pub(super) fn requested_at(mirror: &ImageMirror) -> Option<&str> {
-    let annotations = mirror.metadata.annotations.as_ref();
-    RECONCILE_REQUEST_ANNOTATIONS
-        .iter()
-        .filter_map(|key| annotations.and_then(|annotations| annotations.get(*key)))
-        .map(String::as_str)
-        .max()
+    requested_reconcile(mirror)
         .or_else(|| mirror.status.as_ref()?.last_handled_reconcile_at.as_deref())
 }
 
@@ -108,6 +103,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::RECONCILE_REQUEST_ANNOTATIONS;
 
     const NOW: i64 = 1_000_000;
 
