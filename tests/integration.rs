@@ -13,6 +13,7 @@ mod definitions;
 mod documents;
 mod fake_registry;
 mod gitops;
+mod monitoring;
 mod protocol;
 mod registry;
 mod support;
