@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use transship::api::{ConditionType, Conditions, ImageMirrorStatus};
 use transship::reason::Reason;
 
-use super::{argocd_setting, ask, documents, mirror, run_in_argocd};
+use super::{argocd_setting, documents, mirror, run_in_argocd};
+use crate::support::tools::ask;
 
 const FLUX: &str = include_str!("../../examples/flux.yaml");
 
@@ -58,7 +59,7 @@ fn deleted(mut object: Value) -> Value {
 async fn flux(object: &Value) -> (String, String) {
     let kustomization = documents(FLUX).swap_remove(0);
     let question = json!({"kustomization": kustomization, "object": object});
-    let answer = ask("flux", &question).await.unwrap();
+    let answer = ask("flux", &[], &question.to_string()).await.unwrap();
     let (expressions, kstatus) = answer.split_once('\n').unwrap();
     (expressions.to_owned(), kstatus.to_owned())
 }

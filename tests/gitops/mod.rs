@@ -11,13 +11,11 @@ mod examples;
 mod health;
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use transship::api::{self, GROUP};
 
-use crate::support::tools::tool;
+use crate::support::tools::ask;
 
 /// What is pasted into `argocd-cm`.
 const ARGOCD: &str = include_str!("../../charts/transship/argocd/argocd-cm.yaml");
@@ -35,31 +33,6 @@ pub(super) fn documents(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What a program of `tests/tools` answers, or its complaint.
-pub(super) async fn ask(program: &str, question: &Value) -> Result<String, String> {
-    let mut child = tokio::process::Command::new(tool(program))
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin
-        .write_all(question.to_string().as_bytes())
-        .await
-        .unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
-    if output.status.success() {
-        Ok(text(output.stdout))
-    } else {
-        Err(text(output.stderr))
-    }
-}
-
 /// One of the keys that `argocd-cm` has for mirrors.
 fn argocd_setting(name: &str) -> String {
     let config_map: Value = serde_saphyr::from_str(ARGOCD).unwrap();
@@ -69,7 +42,8 @@ fn argocd_setting(name: &str) -> String {
 
 /// What a script of `argocd-cm` returns for an object.
 async fn run_in_argocd(script: &str, object: &Value) -> Result<Value, String> {
-    let answer = ask("argocd", &json!({"script": script, "object": object})).await?;
+    let question = json!({"script": script, "object": object});
+    let answer = ask("argocd", &[], &question.to_string()).await?;
     Ok(serde_json::from_str(&answer).unwrap())
 }
 
@@ -77,7 +51,7 @@ async fn run_in_argocd(script: &str, object: &Value) -> Result<Value, String> {
 async fn admit(object: &Value) -> Result<Value, String> {
     let definition = api::definitions().unwrap().into_iter().next().unwrap();
     let question = json!({"definition": definition, "object": object});
-    let answer = ask("apiserver", &question).await?;
+    let answer = ask("apiserver", &[], &question.to_string()).await?;
     Ok(serde_json::from_str(&answer).unwrap())
 }
 

@@ -24,6 +24,11 @@ impl Drop for Operator {
 
 /// Every series of an operator that has just started.
 pub(super) async fn exported() -> Vec<Series> {
+    series(&exported_text().await)
+}
+
+/// All that it exports, as Prometheus reads it.
+pub(super) async fn exported_text() -> String {
     install_tls_provider();
     // It takes connections and never answers, so that the operator waits.
     let api_server = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -64,7 +69,7 @@ pub(super) async fn exported() -> Vec<Series> {
         let mut operator = Operator(child);
         while operator.0.try_wait().unwrap().is_none() {
             if let Ok(answer) = http.get(format!("http://{address}/metrics")).send().await {
-                return series(&answer.text().await.unwrap());
+                return answer.text().await.unwrap();
             }
             assert!(Instant::now() < deadline, "the operator serves no metrics");
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -13,11 +13,13 @@ use std::process::Command;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use self::exported::{Series, exported};
-use crate::gitops::{ask, documents};
-use crate::support::tools::tool;
+use self::exported::{Series, exported, exported_text};
+use crate::gitops::documents;
+use crate::support::tools::{ask, tool};
 
 const RENDERED: &str = include_str!("../chart/everything.golden.yaml");
+const GUIDE: &str = include_str!("../../docs/gitops.md");
+const VALUES: &str = include_str!("../../charts/transship/values.yaml");
 const DASHBOARD: &str = include_str!("../../charts/transship/files/dashboard.json");
 /// What promtool plays: series, and the alerts that they raise.
 const SCENES: &str = include_str!("alerts.yaml");
@@ -115,6 +117,29 @@ fn every_alert_is_seen_raised_and_not_raised() {
     }
 }
 
+#[test]
+fn the_guide_explains_every_alert() {
+    let values: Value = serde_saphyr::from_str(VALUES).unwrap();
+    let rows: Vec<_> = GUIDE
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `Transship"))
+        .collect();
+    for (alert, _) in alerts() {
+        let name = alert.strip_prefix("Transship").unwrap();
+        assert!(
+            rows.iter()
+                .any(|row| row.starts_with(&format!("{name}` |"))),
+            "{alert}"
+        );
+    }
+    assert_eq!(rows.len(), alerts().len());
+    for value in ["failedFor", "pendingFor"] {
+        let default = values["prometheusRule"][value].as_str().unwrap();
+        let text = format!("`prometheusRule.{value}` ({default})");
+        assert!(GUIDE.contains(&text), "{text}");
+    }
+}
+
 /// The expressions of the panels and of the variables.
 fn expressions_of_the_dashboard() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
@@ -138,6 +163,13 @@ fn expressions_of_the_dashboard() -> Vec<String> {
         .collect()
 }
 
+/// What expressions select: labels that must be equal.
+async fn selected_by(expressions: &[String]) -> Vec<Series> {
+    let question = json!(expressions).to_string();
+    let answer = ask("promql", &[], &question).await.unwrap();
+    serde_json::from_str(&answer).unwrap()
+}
+
 #[rstest]
 #[case::alerts(alerts().into_iter().map(|(_, expression)| expression).collect(), 6)]
 #[case::dashboard(expressions_of_the_dashboard(), 14)]
@@ -146,8 +178,7 @@ async fn every_series_that_is_named_is_exported(
     #[case] expressions: Vec<String>,
     #[case] at_least: usize,
 ) {
-    let answer = ask("promql", &json!(expressions)).await.unwrap();
-    let mut selectors: Vec<Series> = serde_json::from_str(&answer).unwrap();
+    let mut selectors = selected_by(&expressions).await;
     assert!(selectors.len() >= at_least, "{selectors:?}");
     let exported = exported().await;
     for selector in &mut selectors {
@@ -161,13 +192,34 @@ async fn every_series_that_is_named_is_exported(
     }
 }
 
+/// Base units, suffixes and help texts, as Prometheus wants them.
+#[tokio::test]
+async fn the_metrics_follow_the_conventions() {
+    let complaint = ask("promtool", &["check", "metrics"], &exported_text().await).await;
+    assert_eq!(complaint, Ok(String::new()));
+}
+
+/// A label whose values come from users would grow with their number.
+#[tokio::test]
+async fn labels_have_values_of_a_closed_set() {
+    for series in exported().await {
+        for (label, value) in &series {
+            let is_closed = match label.as_str() {
+                "__name__" | "le" => true,
+                "outcome" => ["success", "failure"].contains(&value.as_str()),
+                "state" => ["present", "pending", "failed", "drifted"].contains(&value.as_str()),
+                "version" => value == env!("CARGO_PKG_VERSION"),
+                _ => false,
+            };
+            assert!(is_closed, "{series:?}");
+        }
+    }
+}
+
 /// A metric that neither shows is one that nobody would miss.
 #[tokio::test]
 async fn every_metric_is_on_the_dashboard() {
-    let answer = ask("promql", &json!(expressions_of_the_dashboard()))
-        .await
-        .unwrap();
-    let selectors: Vec<Series> = serde_json::from_str(&answer).unwrap();
+    let selectors = selected_by(&expressions_of_the_dashboard()).await;
     for series in exported().await {
         let name = &series["__name__"];
         let family = name.trim_end_matches("_sum").trim_end_matches("_count");
