@@ -73,17 +73,21 @@ async fn the_guide_adds_to_what_argocd_cm_has() {
         "metadata": {"name": "argocd-cm", "namespace": namespace.name},
         "data": {"url": "https://argocd.example.com"},
     }));
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/charts/transship/argocd/argocd-cm.yaml"
+    );
     let command = GUIDE
         .lines()
-        .find_map(|line| line.strip_prefix("    kubectl apply "))
+        .find_map(|line| line.strip_prefix("    kubectl "))
         .unwrap()
         .replace(
             "--namespace argocd",
             &format!("--namespace {}", namespace.name),
         )
-        .replace("charts/transship/argocd/argocd-cm.yaml", "-");
-    let arguments = ["kubectl", "apply"].into_iter().chain(command.split(' '));
-    run_with_input(&arguments.collect::<Vec<_>>(), ARGOCD).unwrap();
+        .replace("charts/transship/argocd/argocd-cm.yaml", file);
+    let arguments: Vec<_> = ["kubectl"].into_iter().chain(command.split(' ')).collect();
+    run(&arguments);
     let stored = namespace.kubectl(&["get", "configmap", "argocd-cm", "--output", "json"]);
     let stored: Value = serde_json::from_str(&stored).unwrap();
     let added: Value = serde_saphyr::from_str(ARGOCD).unwrap();
