@@ -27,18 +27,19 @@ test: ## run every test: check, then e2e; takes down what it started
 	@$(MAKE) --no-print-directory fault-storm SCHEDULES=2000 STORM_PROFILE=test
 	$(MAKE) --no-print-directory e2e
 
-# Registries, crane and the conformance suite, which tests run; built once for each version of tests/tools.
+# Registries, crane, the conformance suite, and what stands for Argo CD, Flux, Prometheus and the API server;
+# built once for each version of tests/tools.
 TEST_TOOLS = $(CACHE)/test-tools-$(shell { go version; find tests/tools -type f | LC_ALL=C sort | xargs sha256sum; } | sha256sum | cut -c1-16)
 
 .PHONY: tools
 tools: ## build the programs that tests run beside Transship
 	@tools='$(TEST_TOOLS)'
 	if [[ ! -d $$tools ]]; then
-	  printf '==> building the programs of tests/tools (about 4 minutes, once per machine)\n'
+	  printf '==> building the programs of tests/tools (about 8 minutes, once per machine)\n'
 	  mkdir -p "$(CACHE)"
 	  new=$$(mktemp -d "$$tools.new.XXXXXX")
 	  env --chdir=tests/tools GOWORK=off GOFLAGS=-mod=readonly CGO_ENABLED=0 \
-	    go build -buildvcs=false -trimpath -ldflags '-s -w' -o "$$new/" ./ocimem tool
+	    go build -tags remove_all_sd -buildvcs=false -trimpath -ldflags '-s -w' -o "$$new/" ./... tool
 	  chmod 0755 "$$new"
 	  mv -T "$$new" "$$tools"
 	fi

@@ -15,6 +15,7 @@ mod admission;
 mod bad_input;
 mod copying;
 mod drift;
+mod gitops;
 mod harness;
 mod interruption;
 mod operations;

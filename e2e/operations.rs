@@ -2,6 +2,7 @@
 
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
+use transship::api::ImageMirror;
 
 use crate::harness::{Cluster, Mirror, Namespace, OPERATOR_NAMESPACE, eventually, run, try_run};
 
@@ -125,6 +126,13 @@ async fn workers_have_no_token_and_no_rights() {
     );
 }
 
+/// What a pod of the operator answers on its port for probes and metrics, once the API server knows where
+/// that is.
+fn answer_of(pod: &str, path: &str) -> Result<String, String> {
+    let port = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod}:8080/proxy{path}");
+    try_run(&["kubectl", "get", "--raw", &port])
+}
+
 #[tokio::test]
 async fn the_operator_tells_its_health_and_its_metrics() {
     let cluster = Cluster::shared().await;
@@ -143,19 +151,11 @@ async fn the_operator_tells_its_health_and_its_metrics() {
         "--output",
         "jsonpath={.items[*].metadata.name}",
     ]);
-    let get = |pod: &str, path: &str| {
-        run(&[
-            "kubectl",
-            "get",
-            "--raw",
-            &format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod}:8080/proxy{path}"),
-        ])
-    };
     let mut leaders = 0;
     for pod in pods.split_whitespace() {
-        assert_eq!(get(pod, "/healthz"), "ok");
-        assert_eq!(get(pod, "/readyz"), "ok");
-        let metrics = get(pod, "/metrics");
+        assert_eq!(answer_of(pod, "/healthz").unwrap(), "ok");
+        assert_eq!(answer_of(pod, "/readyz").unwrap(), "ok");
+        let metrics = answer_of(pod, "/metrics").unwrap();
         if metrics.contains("transship_leader 1\n") {
             leaders += 1;
             assert!(
@@ -170,6 +170,54 @@ async fn the_operator_tells_its_health_and_its_metrics() {
         assert!(!metrics.contains(&namespace.name), "names are no labels");
     }
     assert_eq!(leaders, 1);
+}
+
+#[tokio::test]
+async fn a_new_leader_counts_the_images_of_mirrors_that_it_leaves_alone() {
+    let cluster = Cluster::alone().await;
+    let namespace = cluster.namespace("new-leader");
+    let mut spec = spec(&cluster, &namespace);
+    spec["interval"] = json!("24h");
+    let mirror = Mirror::apply(&cluster, &namespace, "idle", &spec);
+    let before = mirror.wait_ready().await;
+    let old = Cluster::leader().await;
+    run(&[
+        "kubectl",
+        "delete",
+        "pod",
+        &old,
+        "--namespace",
+        OPERATOR_NAMESPACE,
+    ]);
+    eventually("every image counted", || async {
+        let new = Cluster::leader().await;
+        if new == old {
+            return Err(format!("{old} still leads"));
+        }
+        let all = "jsonpath={.items[*].status.present}";
+        let present = run(&[
+            "kubectl",
+            "get",
+            "imir",
+            "--all-namespaces",
+            "--output",
+            all,
+        ]);
+        let present: i64 = present
+            .split_whitespace()
+            .map(|count| count.parse::<i64>().unwrap())
+            .sum();
+        let line = format!("transship_images{{state=\"present\"}} {present}\n");
+        let metrics = answer_of(&new, "/metrics")?;
+        if present > 0 && metrics.contains(&line) {
+            Ok(())
+        } else {
+            Err(format!("{present} are present: {metrics}"))
+        }
+    })
+    .await;
+    let scanned = |mirror: ImageMirror| mirror.status.unwrap().last_scan_time;
+    assert_eq!(scanned(mirror.get().await), scanned(before));
 }
 
 #[tokio::test]

@@ -7,12 +7,13 @@
     reason = "what tests share fails like a test: by panicking"
 )]
 
-mod argocd;
 mod cli;
 mod copy;
 mod definitions;
 mod documents;
 mod fake_registry;
+mod gitops;
+mod monitoring;
 mod protocol;
 mod registry;
 mod support;

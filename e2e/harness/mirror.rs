@@ -29,11 +29,15 @@ impl<'a> Mirror<'a> {
             "metadata": {"name": name, "namespace": namespace.name},
             "spec": spec,
         }));
-        let api = Api::namespaced(cluster.client.clone(), &namespace.name);
+        Self::existing(cluster, namespace, name)
+    }
+
+    /// A mirror that someone else has applied.
+    pub(crate) fn existing(cluster: &Cluster, namespace: &'a Namespace, name: &str) -> Self {
         Self {
             namespace,
             name: name.to_owned(),
-            api,
+            api: Api::namespaced(cluster.client.clone(), &namespace.name),
         }
     }
 

@@ -9,6 +9,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
+use super::job::{ARGOCD_IGNORE_UPDATES_ANNOTATION, owned_labels};
 use super::runs::is_controlled_by;
 use crate::api::{FIELD_MANAGER, ImageMirror, ImageStatus};
 use crate::controller::request::{RequestError, request};
@@ -142,7 +143,14 @@ fn page(
         metadata: kube::api::ObjectMeta {
             name: Some(format!("{prefix}-images-{suffix}-{number}")),
             namespace: mirror.namespace(),
-            labels: Some(super::job::owned_labels(mirror)),
+            labels: Some(owned_labels(mirror)),
+            annotations: Some(
+                [(
+                    ARGOCD_IGNORE_UPDATES_ANNOTATION.to_owned(),
+                    "true".to_owned(),
+                )]
+                .into(),
+            ),
             owner_references: Some(vec![owner]),
             ..kube::api::ObjectMeta::default()
         },

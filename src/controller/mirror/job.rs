@@ -22,6 +22,9 @@ use crate::worker::{self, EXIT_COPIES_FAILED};
 pub(crate) const MIRROR_UID_LABEL: &str = "transship.dev/mirror-uid";
 /// Annotation with the generation of the mirror that a run was planned for.
 pub(super) const GENERATION_ANNOTATION: &str = "transship.dev/generation";
+/// Tells Argo CD that changes of a child are no reason to look at the whole application again.
+pub(super) const ARGOCD_IGNORE_UPDATES_ANNOTATION: &str =
+    "argocd.argoproj.io/ignore-resource-updates";
 /// The container of the pods, by which its termination message is found.
 pub(super) const CONTAINER: &str = "worker";
 /// How long a finished Job and its logs stay, in seconds.
@@ -140,7 +143,10 @@ fn metadata(mirror: &ImageMirror, name: &str, owner: &OwnerReference) -> Value {
         "name": name,
         "namespace": mirror.metadata.namespace,
         "labels": owned_labels(mirror),
-        "annotations": {GENERATION_ANNOTATION: mirror.metadata.generation.unwrap_or_default().to_string()},
+        "annotations": {
+            GENERATION_ANNOTATION: mirror.metadata.generation.unwrap_or_default().to_string(),
+            ARGOCD_IGNORE_UPDATES_ANNOTATION: "true",
+        },
         "ownerReferences": [owner],
     })
 }
@@ -179,7 +185,10 @@ fn job(input: &RunInput<'_>, name: &str, owner: &OwnerReference) -> Value {
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]},
             "template": {
-                "metadata": {"labels": owned_labels(input.mirror)},
+                "metadata": {
+                    "labels": owned_labels(input.mirror),
+                    "annotations": {ARGOCD_IGNORE_UPDATES_ANNOTATION: "true"},
+                },
                 "spec": pod(input, name),
             },
         },
@@ -292,6 +301,59 @@ mod tests {
             ..Info::default()
         };
         assert_eq!(WorkerPods::has_restart_rules(&version), expected);
+    }
+
+    /// A GitOps tool would take the children for objects of its own, and remove them.
+    #[test]
+    fn children_carry_no_label_and_no_annotation_of_the_mirror() {
+        let labels = [
+            "app.kubernetes.io/instance",
+            "kustomize.toolkit.fluxcd.io/name",
+        ];
+        let annotations = [
+            "argocd.argoproj.io/tracking-id",
+            "argocd.argoproj.io/sync-wave",
+            "kubectl.kubernetes.io/last-applied-configuration",
+        ];
+        let all = |keys: &[&str]| -> BTreeMap<String, String> {
+            keys.iter()
+                .map(|key| ((*key).to_owned(), "of-the-mirror".to_owned()))
+                .collect()
+        };
+        let mirror = serde_json::from_value(json!({
+            "apiVersion": "transship.dev/v1alpha1", "kind": "ImageMirror",
+            "metadata": {
+                "name": "web", "namespace": "team", "uid": "1", "generation": 2,
+                "labels": all(&labels), "annotations": all(&annotations),
+            },
+            "spec": {"sources": [{"image": "alpine:3"}], "destinations": [{"prefix": "one.test"}]},
+        }))
+        .unwrap();
+        let plan = Plan {
+            version: Plan::VERSION,
+            images: Vec::new(),
+        };
+        let run = Run::new(&RunInput {
+            mirror: &mirror,
+            plan: &plan,
+            timeout: std::time::Duration::from_mins(1),
+            worker: &WorkerPods {
+                image: "registry.test/transship:1".to_owned(),
+                pull_policy: "IfNotPresent".to_owned(),
+                restart_rules: true,
+            },
+        })
+        .unwrap()
+        .unwrap();
+        let children = json!([run.config_map, run.job]).to_string();
+        assert!(
+            children.contains("\"transship.dev/mirror-uid\":\"1\""),
+            "{children}"
+        );
+        assert!(!children.contains("of-the-mirror"), "{children}");
+        for key in labels.iter().chain(&annotations) {
+            assert!(!children.contains(key), "{key}: {children}");
+        }
     }
 
     #[rstest]

@@ -115,6 +115,10 @@ async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Act
 
 impl Reconciler<'_> {
     async fn run(&self) -> Result<Action, Error> {
+        // A replica that has just become the leader counts mirrors whose next scan is far away, too.
+        self.context
+            .metrics
+            .images(&key(&self.mirror), &self.previous());
         let newest = self.runs.newest(&self.mirror).await?;
         match next_step(&self.mirror, newest.as_ref(), self.now) {
             Step::Rest => Ok(Action::await_change()),

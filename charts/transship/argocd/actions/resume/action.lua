@@ -1,0 +1,3 @@
+-- Scans again, and at once.
+obj.spec.suspend = false
+return obj

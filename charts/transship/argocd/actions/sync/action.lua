@@ -1,0 +1,7 @@
+-- Starts a scan at once: any new value of the annotation does.
+local os = require("os")
+if obj.metadata.annotations == nil then
+  obj.metadata.annotations = {}
+end
+obj.metadata.annotations["reconcile.transship.dev/requestedAt"] = os.date("!%Y-%m-%dT%XZ")
+return obj

@@ -1,0 +1,77 @@
+//! What Argo CD, Flux and the API server make of what we ship for them: each is asked through its own code, in the
+//! programs of `tests/tools`.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what tests share fails like a test: by panicking"
+)]
+
+mod actions;
+mod examples;
+mod health;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use transship::api::{self, GROUP};
+
+use crate::support::tools::ask;
+
+/// What is pasted into `argocd-cm`.
+const ARGOCD: &str = include_str!("../../charts/transship/argocd/argocd-cm.yaml");
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The documents of a file.
+pub(super) fn documents(text: &str) -> Vec<Value> {
+    text.split("\n---\n")
+        .map(|document| {
+            serde_saphyr::from_str(document).unwrap_or_else(|error| panic!("{error}: {document}"))
+        })
+        .collect()
+}
+
+/// One of the keys that `argocd-cm` has for mirrors.
+fn argocd_setting(name: &str) -> String {
+    let config_map: Value = serde_saphyr::from_str(ARGOCD).unwrap();
+    let key = format!("resource.customizations.{name}.{GROUP}_ImageMirror");
+    config_map["data"][&key].as_str().unwrap().to_owned()
+}
+
+/// What a script of `argocd-cm` returns for an object.
+async fn run_in_argocd(script: &str, object: &Value) -> Result<Value, String> {
+    let question = json!({"script": script, "object": object});
+    let answer = ask("argocd", &[], &question.to_string()).await?;
+    Ok(serde_json::from_str(&answer).unwrap())
+}
+
+/// The object with its defaults, if the API server would admit it.
+async fn admit(object: &Value) -> Result<Value, String> {
+    let definition = api::definitions().unwrap().into_iter().next().unwrap();
+    let question = json!({"definition": definition, "object": object});
+    let answer = ask("apiserver", &[], &question.to_string()).await?;
+    Ok(serde_json::from_str(&answer).unwrap())
+}
+
+/// A mirror as it is stored, of generation 2.
+fn mirror() -> Value {
+    json!({
+        "apiVersion": "transship.dev/v1alpha1",
+        "kind": "ImageMirror",
+        "metadata": {
+            "name": "web", "namespace": "team", "uid": "1", "generation": 2, "labels": {},
+            "annotations": {"argocd.argoproj.io/tracking-id": "app:transship.dev/ImageMirror:team/web"},
+        },
+        "spec": {
+            "interval": "1h", "timeout": "1h", "suspend": false,
+            "sources": [{"image": "docker.io/library/nginx:1.29", "insecure": false}],
+            "destinations": [{
+                "prefix": "registry.corp.example/mirror", "path": "{registry}/{repository}", "tag": "{tag}",
+                "insecure": false,
+            }],
+        },
+        "status": {"observedGeneration": -1},
+    })
+}
