@@ -65,7 +65,7 @@ fn mirror() -> Value {
             "annotations": {"argocd.argoproj.io/tracking-id": "app:transship.dev/ImageMirror:team/web"},
         },
         "spec": {
-            "interval": "1h", "timeout": "1h", "suspend": false,
+            "interval": "1h", "timeout": "1h", "suspend": false, "drift": "Correct",
             "sources": [{"image": "docker.io/library/nginx:1.29", "insecure": false}],
             "destinations": [{
                 "prefix": "registry.corp.example/mirror", "path": "{registry}/{repository}", "tag": "{tag}",
