@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Mirror, Namespace, destination_states};
+use crate::harness::{Cluster, Mirror, Namespace, destination_states, run};
 
 const SAMPLE: &str = "library/busybox:1";
 
@@ -155,6 +155,16 @@ async fn images_beyond_those_that_the_status_lists_are_remembered() {
     assert_eq!(status.images.len(), 100);
     let reports = status.image_reports.clone();
     assert_eq!(reports.len(), 1);
+    let binary = assert_cmd::cargo::cargo_bin("transship");
+    let images = [
+        binary.to_str().unwrap(),
+        "kubectl",
+        "images",
+        "many",
+        "--namespace",
+    ];
+    let whole = run(&[&images[..], &[&namespace.name]].concat());
+    assert_eq!(whole.lines().count(), 1 + tags.len(), "{whole}");
     let listed: Vec<String> = destination_states(&mirror.get().await)
         .into_iter()
         .map(|(reference, _)| reference)

@@ -12,6 +12,7 @@ mod definition;
     reason = "derive(KubeSchema) makes a public twin of each struct; printer columns share keys by nature"
 )]
 mod image_mirror;
+mod image_report;
 mod reconcile_request;
 mod reference;
 mod secret_reference;
@@ -27,6 +28,7 @@ pub use image_mirror::{
     Destination, DestinationStatus, DriftPolicy, ImageMirror, ImageMirrorSpec, ImageMirrorStatus,
     ImageState, ImageStatus, RunStatus,
 };
+pub use image_report::{IMAGE_REPORT_KEY, is_report_of, reported_images};
 pub use reconcile_request::{RECONCILE_REQUEST_ANNOTATIONS, requested_reconcile};
 pub use reference::reference;
 pub use secret_reference::SecretReference;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject};
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use super::arguments;
 use super::error::Error;
-use crate::api::ImageMirror;
+use crate::api::{ImageMirror, ImageStatus, is_report_of, reported_images};
 use crate::cli::output::harmless;
 
 /// The field manager of everything that is changed here. The operator and Git have others.
@@ -166,6 +167,25 @@ impl Cluster {
             };
             std::future::ready(seen)
         })
+    }
+
+    /// All images of a mirror, which are more than its status lists; [`None`] when some are not remembered.
+    pub(super) async fn reported_images(
+        &self,
+        mirror: &ImageMirror,
+    ) -> Result<Option<Vec<ImageStatus>>, Error> {
+        let reports: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let mut images = Vec::new();
+        let status = mirror.status.iter();
+        for name in status.flat_map(|status| &status.image_reports) {
+            let report = self.request(name, reports.get_opt(name)).await?;
+            let report = report.filter(|report| is_report_of(report, mirror));
+            let Some(page) = report.as_ref().and_then(reported_images) else {
+                return Ok(None);
+            };
+            images.extend(page);
+        }
+        Ok((!images.is_empty()).then_some(images))
     }
 
     fn mirrors(&self) -> Api<DynamicObject> {

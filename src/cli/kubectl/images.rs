@@ -7,13 +7,14 @@ use clap::{Args, ValueEnum};
 use super::arguments;
 use super::cluster::{Cluster, read};
 use super::listing::{Listing, State};
+use crate::api::{ImageMirror, ImageStatus};
 use crate::cli::output;
 
 /// Show the images of a mirror: digests at both ends, state, and why one failed
 ///
 /// One line for each image and destination, failed ones first. The status of a mirror lists at most 100
-/// images; when there are more, a line on standard error says so. On a terminal that is too narrow,
-/// digests are cut.
+/// images; of a larger one all are read from the `ConfigMaps` that it names. When these cannot be read, a
+/// line on standard error says how many are missing. On a terminal that is too narrow, digests are cut.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -50,7 +51,12 @@ enum Format {
 
 impl Arguments {
     pub(super) async fn run(self, cluster: &Cluster) -> anyhow::Result<ExitCode> {
-        let mirror = read(cluster.get(&self.name).await?)?;
+        let mut mirror = read(cluster.get(&self.name).await?)?;
+        match cluster.reported_images(&mirror).await {
+            Ok(all) => replace_images(&mut mirror, all),
+            // What the status lists can be shown all the same.
+            Err(error) => output::tell(error.to_string()),
+        }
         let listing = Listing::new(&mirror, &self.state);
         match self.output {
             Some(Format::Json) => output::json(&listing)?,
@@ -60,5 +66,20 @@ impl Arguments {
             output::tell(gap);
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Shows all images instead of those that the status has room for.
+fn replace_images(mirror: &mut ImageMirror, all: Option<Vec<ImageStatus>>) {
+    if let (Some(status), Some(mut all)) = (&mut mirror.status, all) {
+        let worst = |image: &ImageStatus| {
+            let states = image
+                .destinations
+                .iter()
+                .map(|destination| destination.state);
+            states.min()
+        };
+        all.sort_by_key(worst);
+        status.images = all;
     }
 }

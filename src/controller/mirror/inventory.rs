@@ -10,18 +10,15 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::job::{ARGOCD_IGNORE_UPDATES_ANNOTATION, owned_labels};
-use super::runs::is_controlled_by;
-use crate::api::{FIELD_MANAGER, ImageMirror, ImageStatus};
+use crate::api::{
+    FIELD_MANAGER, IMAGE_REPORT_KEY, ImageMirror, ImageStatus, is_report_of, reported_images,
+};
 use crate::controller::request::{RequestError, request};
 use crate::packed::{self, PackError};
 
-/// The key of the one entry of a page.
-pub(crate) const PAGE_KEY: &str = "images.json.zst";
 /// Images of one page: some 200 bytes each are left of them when they are compressed, and a `ConfigMap` takes
 /// a mebibyte.
 const PAGE_IMAGES: usize = 2000;
-/// Most bytes of a page when it is read.
-const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
 /// Most characters of the mirror's name in that of a page.
 const MAX_NAME_LENGTH: usize = 200;
 
@@ -57,10 +54,10 @@ impl Inventory {
         let mut images = Vec::new();
         for name in status.into_iter().flat_map(|status| &status.image_reports) {
             let page = request(self.config_maps.get_opt(name)).await?;
-            let Some(page) = page.filter(|page| belongs_to(page, mirror)) else {
+            let Some(page) = page.filter(|page| is_report_of(page, mirror)) else {
                 return Ok(None);
             };
-            match unpack(&page) {
+            match reported_images(&page) {
                 Some(page) => images.extend(page),
                 None => return Ok(None),
             }
@@ -103,7 +100,7 @@ impl Inventory {
             result => return result.map(|_| true),
         }
         let existing = request(self.config_maps.get(&name)).await?;
-        if !belongs_to(&existing, mirror) {
+        if !is_report_of(&existing, mirror) {
             return Ok(false);
         }
         if existing.binary_data != page.binary_data {
@@ -120,11 +117,6 @@ impl Inventory {
         }
         Ok(true)
     }
-}
-
-fn belongs_to(page: &ConfigMap, mirror: &ImageMirror) -> bool {
-    let uid = mirror.metadata.uid.as_deref();
-    uid.is_some_and(|uid| is_controlled_by(page.meta().owner_references.as_deref(), uid))
 }
 
 /// One page; [`None`] for a mirror that the API server has not stored.
@@ -156,7 +148,7 @@ fn page(
         },
         binary_data: Some(
             [(
-                PAGE_KEY.to_owned(),
+                IMAGE_REPORT_KEY.to_owned(),
                 k8s_openapi::ByteString(packed::pack(images)?),
             )]
             .into(),
@@ -164,11 +156,6 @@ fn page(
         ..ConfigMap::default()
     };
     Ok(Some(page))
-}
-
-fn unpack(page: &ConfigMap) -> Option<Vec<ImageStatus>> {
-    let packed = page.binary_data.as_ref()?.get(PAGE_KEY)?;
-    packed::unpack(&packed.0, MAX_PAGE_BYTES).ok()
 }
 
 #[cfg(test)]
@@ -211,27 +198,27 @@ mod tests {
         let images: Vec<_> = (0..PAGE_IMAGES).map(image).collect();
         let page = page(&mirror(), 7, &images).unwrap().unwrap();
         assert_eq!(page.metadata.name.as_deref(), Some("m-images-0f6ba1c2-7"));
-        assert_eq!(unpack(&page).unwrap(), images);
-        assert!(belongs_to(&page, &mirror()));
-        let size = page.binary_data.as_ref().unwrap()[PAGE_KEY].0.len();
+        assert_eq!(reported_images(&page).unwrap(), images);
+        assert!(is_report_of(&page, &mirror()));
+        let size = page.binary_data.as_ref().unwrap()[IMAGE_REPORT_KEY].0.len();
         assert!(size < 500_000, "{size}");
         let labels = page.metadata.labels.as_ref().unwrap();
         assert!(!labels.contains_key("argocd.argoproj.io/instance"));
 
         let mut other = mirror();
         other.metadata.uid = Some("another".to_owned());
-        assert!(!belongs_to(&page, &other));
+        assert!(!is_report_of(&page, &other));
     }
 
     #[test]
     fn a_page_that_somebody_changed_is_no_page() {
         let mut page = page(&mirror(), 0, &[image(1)]).unwrap().unwrap();
-        page.binary_data
-            .as_mut()
-            .unwrap()
-            .insert(PAGE_KEY.to_owned(), k8s_openapi::ByteString(b"[]".to_vec()));
-        assert_eq!(unpack(&page), None);
+        page.binary_data.as_mut().unwrap().insert(
+            IMAGE_REPORT_KEY.to_owned(),
+            k8s_openapi::ByteString(b"[]".to_vec()),
+        );
+        assert_eq!(reported_images(&page), None);
         page.binary_data = None;
-        assert_eq!(unpack(&page), None);
+        assert_eq!(reported_images(&page), None);
     }
 }

@@ -183,22 +183,21 @@ impl Reconciler<'_> {
         let run = started.or_else(|| self.recorded_run(&previous, newest, result.as_ref()));
         let input = self.status_input(&previous, trigger, wanted.interval);
         let mut status = status::after_scan(&input, &decision, run);
-        status.image_reports = self.remember(&decision, remembered.as_deref()).await?;
+        if status.images.len() < decision.images.len() {
+            status.image_reports = self.remember(&decision, remembered.as_deref()).await?;
+        }
         self.write(&status).await?;
         self.tell(&previous, &status, &decision, result.as_ref())
             .await;
         Ok(self.until_next_scan(&status))
     }
 
-    /// Keeps all images where the status cannot list them, and says where.
+    /// Keeps all images, and says where.
     async fn remember(
         &self,
         decision: &Decision,
         remembered: Option<&[ImageStatus]>,
     ) -> Result<Vec<String>, Error> {
-        if decision.images.len() <= status::MAX_LISTED_IMAGES {
-            return Ok(Vec::new());
-        }
         if remembered == Some(&decision.images[..]) {
             return Ok(self.previous().image_reports);
         }

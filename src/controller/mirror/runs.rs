@@ -201,7 +201,7 @@ impl Runs {
     }
 }
 
-pub(super) fn is_controlled_by(
+fn is_controlled_by(
     owners: Option<&[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]>,
     uid: &str,
 ) -> bool {

@@ -15,8 +15,10 @@ use crate::api::{
 };
 use crate::reason::{Class, Reason};
 
-/// Most images that a status lists, so that it stays far below the size that etcd accepts.
-pub(super) const MAX_LISTED_IMAGES: usize = 100;
+/// Most images that a status lists, and most bytes of them as JSON: a status is sent to everybody who watches
+/// mirrors, and stays far below the size that etcd accepts.
+const MAX_LISTED_IMAGES: usize = 100;
+const MAX_LISTED_BYTES: usize = 160 * 1024;
 /// Most characters of a message in a condition.
 const MAX_MESSAGE_CHARACTERS: usize = 1024;
 /// Shortest pause before another attempt after a failure.
@@ -312,7 +314,14 @@ fn listed(all: &[ImageStatus]) -> Vec<ImageStatus> {
             .map(|destination| destination.state)
             .min()
     });
-    sorted.truncate(MAX_LISTED_IMAGES);
+    let mut bytes = 0;
+    let fitting = sorted.iter().take(MAX_LISTED_IMAGES).take_while(|image| {
+        let size = serde_json::to_vec(image).map_or(usize::MAX, |json| json.len());
+        bytes = usize::saturating_add(bytes, size);
+        bytes <= MAX_LISTED_BYTES
+    });
+    let fitting = fitting.count();
+    sorted.truncate(fitting);
     sorted
 }
 

@@ -238,6 +238,24 @@ fn the_status_lists_a_bounded_number_of_images_failed_ones_first() {
 }
 
 #[test]
+fn a_status_stays_small_however_long_everything_is_in_it() {
+    let mut long = image("a", ImageState::Failed, Some(Reason::RunFailed));
+    let mut destination = long.destinations.remove(0);
+    destination.reference = "r".repeat(512);
+    destination.message = Some("m".repeat(1024));
+    long.destinations = vec![destination; 16];
+    let status = after(
+        &ImageMirrorStatus::default(),
+        &decision(vec![long; 120], false, true),
+        Trigger::Due,
+        0,
+    );
+    let size = serde_json::to_vec(&status).unwrap().len();
+    assert!(size < 256 * 1024, "{size}");
+    assert!(!status.images.is_empty());
+}
+
+#[test]
 fn what_the_worker_does_shows_while_it_lasts() {
     let images = vec![image("a", ImageState::Pending, None)];
     let status = after(
