@@ -1,9 +1,8 @@
 //! The `ConfigMap`s with all images of a mirror, which `status.imageReports` names.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Resource as _;
 
-use super::{ImageMirror, ImageStatus};
+use super::{ImageMirror, ImageStatus, is_controlled_by};
 use crate::packed;
 
 /// The key of the one entry of such an object: a list of [`ImageStatus`], as JSON that is compressed with zstd.
@@ -14,12 +13,8 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Whether an object is a report of this mirror: owned by it, and by no other of its name.
 #[must_use]
 pub fn is_report_of(object: &ConfigMap, mirror: &ImageMirror) -> bool {
-    let owners = object.meta().owner_references.iter().flatten();
-    mirror.metadata.uid.as_deref().is_some_and(|uid| {
-        owners
-            .into_iter()
-            .any(|owner| owner.uid == uid && owner.controller == Some(true))
-    })
+    let uid = mirror.metadata.uid.as_deref();
+    uid.is_some_and(|uid| is_controlled_by(object, uid))
 }
 
 /// The images of a report; [`None`] when it is not one that the controller has written.

@@ -13,6 +13,7 @@ mod definition;
 )]
 mod image_mirror;
 mod image_report;
+mod owner;
 mod reconcile_request;
 mod reference;
 mod secret_reference;
@@ -29,6 +30,7 @@ pub use image_mirror::{
     ImageState, ImageStatus, RunStatus,
 };
 pub use image_report::{IMAGE_REPORT_KEY, is_report_of, reported_images};
+pub use owner::is_controlled_by;
 pub use reconcile_request::{RECONCILE_REQUEST_ANNOTATIONS, requested_reconcile};
 pub use reference::reference;
 pub use secret_reference::SecretReference;

@@ -12,7 +12,7 @@ use super::decide::{EndedRun, Planned, RunFailure};
 use super::job::{CONTAINER, GENERATION_ANNOTATION, MIRROR_UID_LABEL, Run};
 use super::status::WorkerState;
 use super::step::RunObservation;
-use crate::api::{FIELD_MANAGER, ImageMirror};
+use crate::api::{FIELD_MANAGER, ImageMirror, is_controlled_by};
 use crate::controller::request::{RequestError, request};
 use crate::copy::{Failure, Plan, Report};
 use crate::{packed, worker};
@@ -67,7 +67,7 @@ impl Runs {
         Ok(jobs
             .items
             .iter()
-            .filter(|job| is_controlled_by(job.meta().owner_references.as_deref(), uid))
+            .filter(|job| is_controlled_by(*job, uid))
             .filter(|job| job.metadata.deletion_timestamp.is_none() || !has_ended(job))
             // Times have seconds; of two Jobs of one second, the one that goes on is the newer.
             .max_by_key(|job| {
@@ -99,7 +99,7 @@ impl Runs {
             Err(error) if error.is_conflict() => request(self.jobs.get(&name)).await?,
             result => result?,
         };
-        if !is_controlled_by(Some(job.owner_references()), uid) {
+        if !is_controlled_by(&job, uid) {
             return Err(StartError::NameTaken(name));
         }
         self.hand_over_plan(&name, &job).await?;
@@ -199,17 +199,6 @@ impl Runs {
         let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
         Ok(request(self.pods.list(&of_job)).await?.items)
     }
-}
-
-fn is_controlled_by(
-    owners: Option<&[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]>,
-    uid: &str,
-) -> bool {
-    owners.is_some_and(|owners| {
-        owners
-            .iter()
-            .any(|owner| owner.uid == uid && owner.controller == Some(true))
-    })
 }
 
 fn observation(job: &Job) -> RunObservation {

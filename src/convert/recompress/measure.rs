@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{BUFFER_BYTES, CodecError, decoder, unpacking_limit};
+use super::{BUFFER_BYTES, CodecError, damaged, decoder, unpacking_limit};
 use crate::oci::{Digest, LayerCompression};
 
 /// What a layer is.
@@ -17,12 +17,6 @@ pub struct Measured {
 /// Reads a layer of `size` bytes to its end. Nothing of it is kept.
 pub fn measure(input: impl Read, size: u64) -> Result<Measured, CodecError> {
     let limit = unpacking_limit(size);
-    let damaged = |offset| {
-        move |error: std::io::Error| CodecError::Input {
-            offset,
-            kind: error.kind(),
-        }
-    };
     let (compression, mut content) = decoder(input).map_err(damaged(0))?;
     let mut hasher = Digest::sha256_hasher();
     let mut buffer = vec![0; BUFFER_BYTES];
