@@ -60,6 +60,12 @@ pub enum Reason {
     DestinationMismatch,
     /// A destination tag that this mirror wrote was moved or deleted by someone else.
     DriftDetected,
+    /// A tag that no source selects any more was removed from its destination.
+    Pruned,
+    /// A tag could not be removed from its destination.
+    PruneFailed,
+    /// Another mirror, which is older, keeps the same destination tag.
+    Conflict,
 }
 
 /// What has to happen before a failure can go away.
@@ -92,12 +98,15 @@ impl Reason {
             | Self::SourceNotFound
             | Self::TooManyTags
             | Self::DriftDetected
+            | Self::Conflict
             | Self::SourceInvalid
             | Self::DestinationUnsupported
             | Self::ConversionUnsupported
             | Self::TagImmutable
             | Self::TlsUntrusted => Class::Stalled,
             Self::Succeeded
+            | Self::Pruned
+            | Self::PruneFailed
             | Self::Progressing
             | Self::ProgressingWithRetry
             | Self::NoMatchingTags

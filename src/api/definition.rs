@@ -47,6 +47,7 @@ fn finish_status(properties: &mut Value) {
             "/status/properties/images/items/properties/destinations",
             "reference",
         ),
+        ("/status/properties/prune/properties/tags", "reference"),
     ] {
         if let Some(list) = properties.pointer_mut(list).and_then(Value::as_object_mut) {
             list.insert("x-kubernetes-list-type".to_owned(), json!("map"));
@@ -59,7 +60,10 @@ fn finish_status(properties: &mut Value) {
         "/spec/properties/sources/items/properties/tags/properties/include",
         "/spec/properties/sources/items/properties/tags/properties/exclude",
         "/spec/properties/destinations",
+        "/spec/properties/platforms",
+        "/spec/properties/pod/properties/tolerations",
         "/status/properties/imageReports",
+        "/status/properties/history",
     ] {
         if let Some(list) = properties.pointer_mut(list).and_then(Value::as_object_mut) {
             list.insert("x-kubernetes-list-type".to_owned(), json!("atomic"));

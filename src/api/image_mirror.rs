@@ -1,12 +1,15 @@
 //! `ImageMirror`: keeps images of some registries copied to others.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::copy_options::{ImageFormat, IndexPolicy, LayerCompression, Limits};
+use super::image_mirror_status::ImageMirrorStatus;
+use super::prune::{DeletionPolicy, Prune};
 use super::secret_reference::SecretReference;
 use super::source::Source;
+use super::worker_pod::WorkerPod;
 
 /// What to mirror, where to, and how often to look.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,12 @@ use super::source::Source;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.platforms) || size(self.platforms) == 0 || self.indexPolicy != 'Preserve'").message("platforms needs indexPolicy Sparse (the index keeps its digest) or Rewrite (a new index of these platforms)"),
+    validation = Rule::new("self.indexPolicy == 'Preserve' || (has(self.platforms) && size(self.platforms) > 0)").message("indexPolicy Sparse and Rewrite need platforms"),
+    validation = Rule::new("self.indexPolicy != 'Sparse' || (self.format == 'Preserve' && self.compression.algorithm == 'Preserve')").message("indexPolicy Sparse keeps the index as it is; to convert images use Rewrite"),
+    validation = Rule::new("self.format != 'Docker' || self.compression.algorithm != 'Zstd'").message("format Docker has no place for layers that are compressed with Zstd")
+)]
 pub struct ImageMirrorSpec {
     /// How often to compare source and destination, for example `30m`. Jittered, so that many
     /// mirrors do not scan at once. At least `10s`.
@@ -86,6 +95,47 @@ pub struct ImageMirrorSpec {
     /// What happens when somebody else moves or deletes a tag at a destination that this mirror put in place.
     #[serde(default)]
     pub drift: DriftPolicy,
+
+    /// The platforms to copy of an image that has several, for example `linux/amd64` and `linux/arm64/v8`; all
+    /// without it. `indexPolicy` says what becomes of the index. An image of a single platform is copied
+    /// whatever stands here.
+    // Atomic: an entry is nothing but its text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 3, max = 128), regex(pattern = PLATFORM))
+    )]
+    pub platforms: Vec<String>,
+
+    /// What becomes of an index of which only `platforms` are copied.
+    #[serde(default)]
+    pub index_policy: IndexPolicy,
+
+    /// The format that images have at the destinations. Signatures stay behind where it is another than the
+    /// source's: they are about the original.
+    #[serde(default)]
+    pub format: ImageFormat,
+
+    /// How layers are compressed at the destinations. Signatures stay behind where that changes the image.
+    #[serde(default)]
+    pub compression: LayerCompression,
+
+    /// What becomes of tags at the destinations that this mirror wrote and that its sources do not select any
+    /// more.
+    #[serde(default)]
+    pub prune: Prune,
+
+    /// What becomes of the images at the destinations when this object is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+
+    /// How much happens at once.
+    #[serde(default)]
+    pub limits: Limits,
+
+    /// Where and as whom the worker pods run.
+    #[serde(default)]
+    pub pod: WorkerPod,
 
     /// The images to mirror: the union of all entries. Each names an image, or a repository of which tags
     /// are selected.
@@ -158,164 +208,17 @@ pub struct Destination {
     pub insecure: bool,
 }
 
-/// What the controller last found, and what it is doing about it.
-#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ImageMirrorStatus {
-    /// The generation of the spec that this status is about; -1 before the first scan.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-
-    /// `Ready` always; `Reconciling` and `Stalled` only while true (kstatus).
-    #[schemars(length(max = 8))]
-    pub conditions: Vec<Condition>,
-
-    /// Images in place out of images wanted, for example `42/42`.
-    #[schemars(length(max = 32))]
-    pub summary: String,
-
-    /// Images wanted, counted once per destination.
-    pub desired: i64,
-
-    /// Images whose digest the destination was seen to hold.
-    pub present: i64,
-
-    /// Images that are to be copied or are being copied.
-    pub pending: i64,
-
-    /// Images that could not be copied.
-    pub failed: i64,
-
-    /// Images whose destination tag someone else moved or deleted, until they are put back; with `drift: Report`
-    /// as long as they are.
-    pub drifted: i64,
-
-    /// When source and destination were last compared.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_scan_time: Option<Time>,
-
-    /// When everything was last found in place after a run, or for the first time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_sync_time: Option<Time>,
-
-    /// When source and destination are compared next.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_scan_time: Option<Time>,
-
-    /// The last value of the reconcile request annotation that was acted upon.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    pub last_handled_reconcile_at: Option<String>,
-
-    /// The run that is going on, or the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<RunStatus>,
-
-    /// At most 100 images: failed first, then pending, then present.
-    #[schemars(length(max = 100))]
-    pub images: Vec<ImageStatus>,
-
-    /// The `ConfigMaps` with all images, where there are more than `images` lists. Their content is compressed;
-    /// it is the memory of the controller.
-    // Atomic: an entry is nothing but a name.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 512), inner(length(max = 253)))]
-    pub image_reports: Vec<String>,
-}
-
-/// One run: a Job that copies what a scan found missing.
-#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RunStatus {
-    /// The name of the Job.
-    #[schemars(length(max = 253))]
-    pub job: String,
-    /// When the run started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<Time>,
-    /// When the end of the run was noticed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completion_time: Option<Time>,
-    /// Bytes of blobs that were sent to destinations.
-    pub bytes: i64,
-    /// Blobs that were sent to destinations.
-    pub blobs_copied: i64,
-    /// Blobs that a destination took from another of its own repositories.
-    pub blobs_mounted: i64,
-    /// Blobs that were already there.
-    pub blobs_skipped: i64,
-}
-
-/// One source image and what became of it.
-#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImageStatus {
-    /// The source image, fully written out.
-    #[schemars(length(max = 512))]
-    pub source: String,
-    /// The digest that the source has now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 135))]
-    pub source_digest: Option<String>,
-    /// The media type of what has that digest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 255))]
-    pub media_type: Option<String>,
-    /// The image at each destination.
-    #[serde(default)]
-    #[schemars(length(max = 16))]
-    pub destinations: Vec<DestinationStatus>,
-}
-
-/// One image at one destination.
-#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DestinationStatus {
-    /// The image at the destination, fully written out.
-    #[schemars(length(max = 512))]
-    pub reference: String,
-    /// The digest that the destination was last seen to hold there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 135))]
-    pub digest: Option<String>,
-    /// Where the image stands.
-    pub state: ImageState,
-    /// Why it failed: one of the fixed reasons.
-    // A string, so that objects written by a newer version can still be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub reason: Option<String>,
-    /// What to do about it, in one sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub message: Option<String>,
-}
-
-/// Where one image stands at one destination.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize,
-)]
-pub enum ImageState {
-    /// Could not be copied.
-    Failed,
-    /// Was in place, and someone else moved or deleted the tag.
-    Drifted,
-    /// Is being copied.
-    Copying,
-    /// Is to be copied.
-    Pending,
-    /// The destination was seen to hold the source's digest.
-    Present,
-}
-
 /// Flux's duration pattern.
-const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
+pub(super) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 /// `HOST[:PORT][/REPOSITORY]`, where the host must be told from a repository by a dot, a port or the
 /// name `localhost`.
 const PREFIX: &str = concat!(
     r"^((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?|[A-Za-z0-9-]+:[0-9]{1,5})",
     r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
 );
+
+/// `OS/ARCHITECTURE[/VARIANT]`; `oci::Platform` parses what passes.
+const PLATFORM: &str = r"^[A-Za-z0-9_.-]+(\([A-Za-z0-9_.-]+\))?/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$";
 
 fn one_hour() -> String {
     "1h".to_owned()

@@ -5,6 +5,11 @@
 //! are written for users.
 
 mod condition;
+#[expect(
+    unreachable_pub,
+    reason = "derive(KubeSchema) makes a public twin of each struct"
+)]
+mod copy_options;
 mod definition;
 #[expect(
     unreachable_pub,
@@ -12,8 +17,14 @@ mod definition;
     reason = "derive(KubeSchema) makes a public twin of each struct; printer columns share keys by nature"
 )]
 mod image_mirror;
+mod image_mirror_status;
 mod image_report;
 mod owner;
+#[expect(
+    unreachable_pub,
+    reason = "derive(KubeSchema) makes a public twin of each struct"
+)]
+mod prune;
 mod reconcile_request;
 mod reference;
 mod secret_reference;
@@ -22,21 +33,34 @@ mod secret_reference;
     reason = "derive(KubeSchema) makes a public twin of each struct"
 )]
 mod source;
+#[expect(
+    unreachable_pub,
+    reason = "derive(KubeSchema) makes a public twin of each struct"
+)]
+mod worker_pod;
 
 pub use condition::{ConditionType, Conditions, find_condition};
+pub use copy_options::{CompressionAlgorithm, ImageFormat, IndexPolicy, LayerCompression, Limits};
 pub use definition::definitions;
 pub use image_mirror::{
-    Destination, DestinationStatus, DriftPolicy, ImageMirror, ImageMirrorSpec, ImageMirrorStatus,
-    ImageState, ImageStatus, RunStatus,
+    Destination, DriftPolicy, ImageMirror, ImageMirrorSpec,
+};
+pub use image_mirror_status::{
+    ConversionStatus, DestinationStatus, ImageMirrorStatus, ImageState, ImageStatus, PruneStatus,
+    RunResult, RunStatus, UnwantedTag,
 };
 pub use image_report::{IMAGE_REPORT_KEY, is_report_of, reported_images};
 pub use owner::is_controlled_by;
+pub use prune::{DeletionPolicy, Prune, PruneMode};
 pub use reconcile_request::{RECONCILE_REQUEST_ANNOTATIONS, requested_reconcile};
 pub use reference::reference;
 pub use secret_reference::SecretReference;
 pub use source::{Latest, LatestOrder, Source, TagRules};
+pub use worker_pod::{ResourceQuantities, WorkerPod, WorkerResources};
 
 /// API group of every kind.
 pub const GROUP: &str = "transship.dev";
+/// Keeps a mirror until what it wrote is removed, if that is wanted.
+pub const FINALIZER: &str = "transship.dev/remove-images";
 /// Field manager of everything the controller applies.
 pub const FIELD_MANAGER: &str = "transship";

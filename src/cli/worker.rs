@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::LogArguments;
@@ -42,6 +43,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIRECTORY")]
     state_directory: Option<PathBuf>,
 
+    /// The number of this worker among those that share the plan, from 0
+    #[arg(long, value_name = "NUMBER", env = "JOB_COMPLETION_INDEX", default_value_t = 0)]
+    shard: u32,
+
+    /// When to stop, whatever is missing (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<Timestamp>,
+
     #[command(flatten)]
     log: LogArguments,
 }
@@ -54,6 +63,8 @@ impl Arguments {
             certificates,
             termination_log,
             state_directory,
+            shard,
+            deadline,
             log,
         } = self;
         log.start()?;
@@ -63,6 +74,8 @@ impl Arguments {
             certificates,
             termination_log,
             state_directory,
+            shard,
+            deadline,
         };
         let outcome = worker::run(&options, cancel).await?;
         Ok(ExitCode::from(outcome.exit_code()))

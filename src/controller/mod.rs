@@ -9,6 +9,7 @@ mod lease;
 mod metrics;
 mod mirror;
 mod request;
+mod status_pace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use self::lease::{Candidate, Timing};
 use self::metrics::Metrics;
 pub(crate) use self::mirror::Wanted;
 use self::mirror::WorkerPods;
+use self::status_pace::StatusPace;
 use crate::api::ImageMirror;
 
 /// How the operator runs.
@@ -58,6 +60,7 @@ struct Context {
     metrics: Arc<Metrics>,
     events: Events,
     error_pauses: ErrorPauses,
+    status_pace: StatusPace,
 }
 
 /// Why the operator ended.
@@ -126,6 +129,7 @@ async fn operate(
         },
         metrics,
         error_pauses: ErrorPauses::default(),
+        status_pace: StatusPace::default(),
     });
     let led = candidate
         .run_while_leading(cancel, reconcile_all(options, &context, cancel))
@@ -180,6 +184,7 @@ fn report<T>(context: &Context, result: &Result<T, ControllerError>) {
             let key = key_of(object.namespace.as_deref(), &object.name);
             context.metrics.forget(&key);
             context.error_pauses.succeeded(&key);
+            context.status_pace.forget(&key);
         }
         Err(error) => tracing::warn!(error = %with_causes(error), "reconcile failed"),
     }

@@ -23,6 +23,8 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::error::Error;
 pub use self::index::convert_index;
 pub use self::manifest::{convert_manifest, layers_to_recompress};
@@ -32,7 +34,8 @@ pub use self::schema1::Schema1Image;
 use crate::oci::LayerCompression;
 
 /// How an image is to be changed. The default changes nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Conversion {
     /// The documents: manifests, indexes and the media types in them.
     pub format: Format,
@@ -51,7 +54,7 @@ impl Conversion {
 }
 
 /// The family of documents that an image is described by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
     /// What the source has.
     #[default]
@@ -65,7 +68,8 @@ pub enum Format {
 /// How layers are compressed.
 ///
 /// As text it is `none`, `gzip`, `zstd`, or one of the latter two with a level: `zstd:19`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Compression {
     algorithm: LayerCompression,
     level: u8,
@@ -128,6 +132,20 @@ impl FromStr for Compression {
             Ok(level) if (1..=highest).contains(&level) => Ok(Self { level, ..default }),
             _ => Err(CompressionError),
         }
+    }
+}
+
+impl TryFrom<String> for Compression {
+    type Error = CompressionError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Compression> for String {
+    fn from(compression: Compression) -> Self {
+        compression.to_string()
     }
 }
 

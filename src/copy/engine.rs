@@ -32,6 +32,7 @@ pub(super) struct Engine<'a> {
     pub(super) blobs: BlobTransfers,
     pub(super) conversions: Conversions,
     observer: Arc<dyn Observer>,
+    counters: Arc<Counters>,
     /// Images with several tags: the second waits until the first is in place.
     roots: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -58,8 +59,13 @@ pub async fn copy_images(
             Arc::clone(&observer),
             options.first_wait,
         ),
-        blobs: BlobTransfers::new(counters, Arc::clone(&observer), options.first_wait),
+        blobs: BlobTransfers::new(
+            Arc::clone(&counters),
+            Arc::clone(&observer),
+            options.first_wait,
+        ),
         observer,
+        counters,
         roots: Mutex::default(),
     };
     // In any order: a slow image must not keep those behind it from their start.
@@ -78,10 +84,13 @@ pub async fn copy_images(
 
 impl Engine<'_> {
     async fn copy(&self, copy: &ImageCopy) -> ImageOutcome {
-        match self.copy_to_targets(copy, Trust::Known).await {
+        let outcome = match self.copy_to_targets(copy, Trust::Known).await {
             Ok(outcome) => outcome,
             Err(failure) => vec![Err(failure); copy.targets.len()],
-        }
+        };
+        let written = outcome.iter().filter(|result| result.is_ok());
+        self.counters.count_images(written.count());
+        outcome
     }
 
     pub(super) async fn copy_to_targets(

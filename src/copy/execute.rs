@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::progress::{Counters, Unobserved};
+use super::record::{log_copied, log_failed, log_progress};
 use super::{
     Clients, Failure, ImageCopy, ManifestName, Options, Plan, PlannedImage, Report,
     ReportedFailure, Side, Target, copy_images,
@@ -26,17 +27,15 @@ pub async fn execute(plan: &Plan, clients: &Clients) -> Report {
             }
             Err(failure) => {
                 for destination in &image.destinations {
-                    report.failures.push(failed(
-                        image,
-                        &destination.reference.to_string(),
-                        &failure,
-                    ));
+                    let to = destination.reference.to_string();
+                    log_failed(image, &to, &failure);
+                    report.failures.push(failed(image, &to, &failure));
                 }
             }
         }
     }
     let counters = Arc::new(Counters::default());
-    let options = Options::default();
+    let options = Options::from(plan.options.clone());
     let copying = copy_images(
         &copies,
         &options,
@@ -45,18 +44,18 @@ pub async fn execute(plan: &Plan, clients: &Clients) -> Report {
     );
     let outcomes = tokio::select! {
         outcomes = copying => outcomes,
-        never = log_progress(&counters) => match never {},
+        never = keep_logging_progress(&counters) => match never {},
     };
     for (image, outcome) in planned.iter().zip(outcomes) {
         for (destination, result) in image.destinations.iter().zip(outcome) {
             let to = destination.reference.to_string();
             match result {
                 Ok(done) => {
-                    tracing::info!(source = %image.source, destination = %to, digest = %done.digest, "image copied");
+                    log_copied(image, &to, &done);
                     report.images_copied += 1;
                 }
                 Err(failure) => {
-                    tracing::error!(source = %image.source, destination = %to, reason = %failure.reason, %failure, "image not copied");
+                    log_failed(image, &to, &failure);
                     report.failures.push(failed(image, &to, &failure));
                 }
             }
@@ -107,18 +106,11 @@ fn failed(image: &PlannedImage, destination: &str, failure: &Failure) -> Reporte
     ReportedFailure::new(image.source.to_string(), destination.to_owned(), failure)
 }
 
-async fn log_progress(counters: &Counters) -> std::convert::Infallible {
+async fn keep_logging_progress(counters: &Counters) -> std::convert::Infallible {
     let mut period = tokio::time::interval(PROGRESS_PERIOD);
     period.tick().await;
     loop {
         period.tick().await;
-        let counts = counters.now();
-        tracing::info!(
-            bytes = counts.bytes,
-            blobs_copied = counts.sent,
-            blobs_mounted = counts.mounted,
-            blobs_skipped = counts.existing,
-            "copying"
-        );
+        log_progress(counters.now().into());
     }
 }

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::AccessReference;
+use super::{AccessReference, Options, Selection};
+use crate::convert::Conversion;
 use crate::oci::{Digest, Reference};
 
 /// Everything one run copies.
@@ -14,13 +15,17 @@ use crate::oci::{Digest, Reference};
 pub struct Plan {
     /// The version of this format; a worker refuses any other than [`Plan::VERSION`].
     pub version: u32,
+    /// How all of them are copied.
+    pub options: PlannedOptions,
+    /// Workers that share the images; at least one.
+    pub shards: u32,
     /// The images, each at most once.
     pub images: Vec<PlannedImage>,
 }
 
 impl Plan {
     /// The version of the format that this code reads and writes.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// With whose rights the plan reads and writes, repetitions included.
     pub fn accesses(&self) -> impl Iterator<Item = &AccessReference> {
@@ -32,6 +37,50 @@ impl Plan {
                     .map(|destination| &destination.access),
             )
         })
+    }
+}
+
+/// What of [`Options`] is decided by whoever plans.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedOptions {
+    /// Which platforms of an index are copied.
+    pub platforms: Selection,
+    /// Whether images change their form on the way.
+    pub conversion: Conversion,
+    /// Images that one worker copies at once.
+    pub parallel_images: usize,
+}
+
+impl Default for PlannedOptions {
+    fn default() -> Self {
+        let Options {
+            platforms,
+            conversion,
+            parallel_images,
+            ..
+        } = Options::default();
+        Self {
+            platforms,
+            conversion,
+            parallel_images,
+        }
+    }
+}
+
+impl From<PlannedOptions> for Options {
+    fn from(planned: PlannedOptions) -> Self {
+        let PlannedOptions {
+            platforms,
+            conversion,
+            parallel_images,
+        } = planned;
+        Self {
+            platforms,
+            conversion,
+            parallel_images,
+            ..Self::default()
+        }
     }
 }
 

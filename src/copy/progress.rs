@@ -80,6 +80,7 @@ pub struct Counters {
     mounted: AtomicU64,
     existing: AtomicU64,
     recompressed: AtomicU64,
+    images: AtomicU64,
 }
 
 /// The values of [`Counters`] at one moment.
@@ -95,6 +96,8 @@ pub struct Counts {
     pub existing: u64,
     /// Bytes that unpacked layers have that were compressed in another way.
     pub recompressed_bytes: u64,
+    /// Images that were written or found in place, once per target; they are read back at the end.
+    pub images: u64,
 }
 
 impl Counters {
@@ -115,6 +118,10 @@ impl Counters {
         self.recompressed.fetch_add(uncompressed, Ordering::Relaxed);
     }
 
+    pub(super) fn count_images(&self, written: usize) {
+        self.images.fetch_add(written as u64, Ordering::Relaxed);
+    }
+
     /// The values now.
     pub fn now(&self) -> Counts {
         Counts {
@@ -123,6 +130,7 @@ impl Counters {
             mounted: self.mounted.load(Ordering::Relaxed),
             existing: self.existing.load(Ordering::Relaxed),
             recompressed_bytes: self.recompressed.load(Ordering::Relaxed),
+            images: self.images.load(Ordering::Relaxed),
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Failure;
@@ -12,7 +13,7 @@ use crate::oci::{Content, Descriptor, Digest, Manifest, Platform};
 use crate::reason::Reason;
 
 /// The platforms to copy. An image that is no index is copied whatever is selected.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Selection {
     /// All of them; the index stays as it is.
     #[default]

@@ -7,7 +7,9 @@ mod access;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::copy::{self, Clients, Plan, Report};
@@ -25,6 +27,8 @@ pub const CREDENTIALS_DIRECTORY: &str = "/run/transship/credentials";
 pub const CERTIFICATES_DIRECTORY: &str = "/run/transship/certificates";
 /// Where a volume for the state of open uploads is mounted.
 pub const STATE_DIRECTORY: &str = "/run/transship/state";
+/// How long a sleep may be before the clock is asked again.
+const LONGEST_TRUSTED_SLEEP: Duration = Duration::from_secs(1);
 /// Exit code of a worker that did all it could and reports failures; another pod would not do better.
 pub const EXIT_COPIES_FAILED: u8 = 10;
 /// Exit code of a worker that was told to stop before it had finished.
@@ -44,6 +48,10 @@ pub struct Options {
     /// Where uploads of large blobs are written down, so that this worker can go on with them when
     /// it is started again; nowhere without it. The directory must exist.
     pub state_directory: Option<PathBuf>,
+    /// The number of this worker among those that share the plan, from 0.
+    pub shard: u32,
+    /// When it must have stopped, whatever it has come to; never without it.
+    pub deadline: Option<Timestamp>,
 }
 
 /// How a worker ended.
@@ -97,7 +105,7 @@ pub enum Error {
 
 /// Carries out the plan until it is done or `cancel` is triggered.
 pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcome, Error> {
-    let plan = read_plan(&options.plan).await?;
+    let plan = read_plan(&options.plan).await?.of_shard(options.shard);
     let catalog = access::load(&plan, &options.credentials, &options.certificates).await?;
     let clients = Clients::new(catalog).saving_uploads_in(options.state_directory.clone());
     tracing::info!(images = plan.images.len(), "copying");
@@ -106,6 +114,11 @@ pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcom
         () = cancel.cancelled() => {
             tracing::warn!("told to stop; what is missing is copied by the next run");
             clients.end_open_uploads().await;
+            return Ok(Outcome::Interrupted);
+        }
+        // Nothing is written any more, not even the end of an upload: another worker may be at it.
+        () = reached(options.deadline) => {
+            tracing::error!("out of time; what is missing is copied by the next run");
             return Ok(Outcome::Interrupted);
         }
     };
@@ -119,6 +132,19 @@ pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcom
     } else {
         Outcome::CopiesFailed
     })
+}
+
+/// Waits until `deadline`. The clock is asked again and again: one that is set, or a machine that slept, must
+/// not give a worker more time than it has.
+async fn reached(deadline: Option<Timestamp>) {
+    let Some(deadline) = deadline else {
+        return std::future::pending().await;
+    };
+    while let Ok(left) = Duration::try_from(deadline.duration_since(Timestamp::now()))
+        && !left.is_zero()
+    {
+        tokio::time::sleep(left.min(LONGEST_TRUSTED_SLEEP)).await;
+    }
 }
 
 async fn read_plan(path: &Path) -> Result<Plan, Error> {

@@ -62,6 +62,8 @@ async fn run(images: Vec<PlannedImage>) -> Report {
     install_tls_provider();
     let plan = Plan {
         version: Plan::VERSION,
+        options: PlannedOptions::default(),
+        shards: 1,
         images,
     };
     execute(&plan, &Clients::new(AccessCatalog::default())).await

@@ -66,6 +66,8 @@ fn mirror() -> Value {
         },
         "spec": {
             "interval": "1h", "timeout": "1h", "suspend": false, "drift": "Correct",
+            "indexPolicy": "Preserve", "format": "Preserve", "compression": {"algorithm": "Preserve"},
+            "limits": {"parallelImages": 48, "shards": 1}, "pod": {},
             "sources": [{"image": "docker.io/library/nginx:1.29", "insecure": false}],
             "destinations": [{
                 "prefix": "registry.corp.example/mirror", "path": "{registry}/{repository}", "tag": "{tag}",

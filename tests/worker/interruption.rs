@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use transship::registry::CHUNK_BYTES;
 use transship::worker::EXIT_INTERRUPTED;
 
-use super::Pod;
+use super::{Pod, plan_of};
 use crate::support::registry::{Endpoint, Recorded, Registry};
 
 fn plan(source: &Registry, destination: &Registry, layers: &[&[u8]]) -> Value {
     let digest = source.seed_image("app", Some("v1"), layers);
-    json!({"version": 1, "images": [{
+    plan_of(&json!([{
         "source": format!("{}/app:v1", source.host()),
         "access": {"insecure": true},
         "digest": digest,
@@ -22,7 +22,7 @@ fn plan(source: &Registry, destination: &Registry, layers: &[&[u8]]) -> Value {
             "reference": format!("{}/app:v1", destination.host()),
             "access": {"insecure": true},
         }],
-    }]})
+    }]))
 }
 
 async fn terminate(worker: &Child) {

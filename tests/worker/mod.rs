@@ -1,6 +1,8 @@
 //! The worker as its pod runs it: files in, exit code and report out.
 
 mod interruption;
+mod log;
+mod sharing;
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -11,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use transship::copy::{Plan, PlannedOptions};
 use transship::packed;
 use transship::registry::CHUNK_BYTES;
 use transship::worker::{EXIT_COPIES_FAILED, EXIT_INTERRUPTED, PLAN_FILE};
@@ -74,9 +77,14 @@ impl Pod {
 
     /// Runs the worker; returns exit code, report and log.
     fn run(&self) -> (Option<i32>, Value, String) {
+        self.run_with(&[])
+    }
+
+    fn run_with(&self, arguments: &[&str]) -> (Option<i32>, Value, String) {
         let output = Command::cargo_bin("transship")
             .unwrap()
             .args(self.arguments())
+            .args(arguments)
             .env_clear()
             .output()
             .unwrap();
@@ -94,6 +102,16 @@ impl Pod {
             log,
         )
     }
+}
+
+/// The plan of one worker that copies these images as they are.
+fn plan_of(images: &Value) -> Value {
+    json!({
+        "version": Plan::VERSION,
+        "options": PlannedOptions::default(),
+        "shards": 1,
+        "images": images,
+    })
 }
 
 /// A source with an image, a destination with TLS and a password, and the plan between them.
@@ -114,7 +132,7 @@ async fn setting() -> (DockerRegistry, DockerRegistry, Authority, Value) {
         .put_manifest(&app, &manifest, Some(&"v1".parse().unwrap()))
         .await
         .unwrap();
-    let plan = json!({"version": 1, "images": [{
+    let plan = plan_of(&json!([{
         "source": format!("{}/team/app:v1", source.host()),
         "access": {"insecure": true},
         "digest": manifest.digest(),
@@ -122,7 +140,7 @@ async fn setting() -> (DockerRegistry, DockerRegistry, Authority, Value) {
             "reference": format!("{}/mirror/app:v1", destination.host()),
             "access": {"credentials": "push", "certificates": "ca"},
         }],
-    }]});
+    }]));
     (source, destination, authority, plan)
 }
 
@@ -192,11 +210,11 @@ async fn what_cannot_start_says_why() {
         "{log}"
     );
 
-    plan["version"] = json!(2);
+    plan["version"] = json!(1);
     let (code, _, log) = Pod::new(&plan).run();
     assert_eq!(code, Some(1));
     assert!(
-        log.contains("the plan has version 2, this worker reads version 1"),
+        log.contains("the plan has version 1, this worker reads version 2"),
         "{log}"
     );
 }
@@ -224,7 +242,7 @@ async fn a_worker_that_ends_in_a_large_layer_goes_on_when_it_is_started_again(
         .take(usize::try_from(LAYER_BYTES).unwrap())
         .collect();
     let digest = source.seed_image("app", Some("v1"), &[&layer]);
-    let plan = json!({"version": 1, "images": [{
+    let plan = plan_of(&json!([{
         "source": format!("{}/app:v1", source.host()),
         "access": {"insecure": true},
         "digest": digest,
@@ -232,7 +250,7 @@ async fn a_worker_that_ends_in_a_large_layer_goes_on_when_it_is_started_again(
             "reference": format!("{}/app:v1", destination.host()),
             "access": {"insecure": true},
         }],
-    }]});
+    }]));
     let pod = Pod::new(&plan);
     // The third chunk waits in the middle of the blob, where the worker is killed.
     let third = destination.hold_up(Endpoint::Session, |asked| {

@@ -1,13 +1,18 @@
-//! The heart of the reconciler: from what a scan found to what is copied and what the status says.
-//! Pure: the clock and everything observed come in as values.
+//! The heart of the reconciler: from what a scan found to what is copied and what the status says, over all
+//! images. Pure: the clock and everything observed come in as values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scan::{ImageScan, Scan, naming_secret};
+use jiff::Timestamp;
+
+use super::fence::Fences;
+use super::form::Form;
+use super::scan::{ImageScan, Scan};
 use super::step::Trigger;
-use super::wanted::{UnlistedRepository, WantedImage};
+use super::verdict::{Case, Verdict};
+use super::wanted::UnlistedRepository;
 use crate::api::{DestinationStatus, DriftPolicy, ImageState, ImageStatus};
-use crate::copy::{Failure, Plan, PlannedDestination, PlannedImage};
+use crate::copy::{Copied, Failure, Plan, PlannedDestination, PlannedImage};
 use crate::oci::Digest;
 use crate::reason::Reason;
 
@@ -15,30 +20,27 @@ use crate::reason::Reason;
 /// object that a plan is.
 const MAX_PLANNED_IMAGES: usize = 5000;
 
-/// What a person can do about a tag that is not put back.
-const LEFT_DRIFTED: &str =
-    "somebody moved or deleted this tag, and spec.drift is Report; put it back, or set Correct";
+/// A source and a destination, both fully written out.
+pub(super) type CopyName = (String, String);
 
-/// Source and destination of everything that a run was to copy.
-pub(super) type Planned = BTreeSet<(String, String)>;
-
-/// The result of a run that has ended, as far as its worker could tell.
+/// The result of a run that has ended, as far as its workers could tell.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndedRun {
-    /// What the worker reported as failed.
+    /// What they reported as failed.
     pub(super) failures: Vec<RunFailure>,
+    /// What they reported to have put in place; nothing as long as nobody has to know.
+    pub(super) copied: BTreeMap<CopyName, Copied>,
     /// Why the Job failed, when it did not end well by itself.
     pub(super) job_failure: Option<String>,
     /// What it was to copy; everything that was missing, as long as nobody knows.
-    pub(super) planned: Option<Planned>,
+    pub(super) planned: Option<BTreeSet<CopyName>>,
 }
 
 impl EndedRun {
-    fn was_to_copy(&self, source: &str, reference: &str) -> bool {
-        let copy = (source.to_owned(), reference.to_owned());
+    pub(super) fn was_to_copy(&self, copy: &CopyName) -> bool {
         self.planned
             .as_ref()
-            .is_none_or(|planned| planned.contains(&copy))
+            .is_none_or(|planned| planned.contains(copy))
     }
 }
 
@@ -61,6 +63,12 @@ pub(super) struct Situation<'a> {
     /// All images as they stood before, as far as that is known.
     pub(super) previous: &'a [ImageStatus],
     pub(super) drift: DriftPolicy,
+    /// In which form images are wanted.
+    pub(super) form: &'a Form,
+    /// Workers of the next run.
+    pub(super) shards: u32,
+    /// What must not be written yet.
+    pub(super) fences: &'a Fences,
 }
 
 /// All images as they stood before, by their source.
@@ -76,6 +84,8 @@ pub(super) struct Decision {
     pub(super) repeats_failures_only: bool,
     /// Every image, in the order of the spec.
     pub(super) images: Vec<ImageStatus>,
+    /// When the first of those can be copied that wait for a worker that does not answer.
+    pub(super) held_until: Option<Timestamp>,
     /// Destination references whose tag someone else moved or deleted since the last scan.
     pub(super) drifted: Vec<String>,
 }
@@ -102,71 +112,13 @@ impl Decision {
     }
 }
 
-/// Where one image stands at one destination, and whether the next run copies it.
-struct Verdict {
-    state: ImageState,
-    reason: Option<String>,
-    message: Option<String>,
-    copy: bool,
-}
-
-impl Verdict {
-    const fn present() -> Self {
-        Self {
-            state: ImageState::Present,
-            reason: None,
-            message: None,
-            copy: false,
-        }
-    }
-
-    const fn copy(state: ImageState) -> Self {
-        Self {
-            state,
-            reason: None,
-            message: None,
-            copy: true,
-        }
-    }
-
-    fn drifted(policy: DriftPolicy) -> Self {
-        match policy {
-            DriftPolicy::Correct => Self::copy(ImageState::Drifted),
-            DriftPolicy::Report => Self {
-                state: ImageState::Drifted,
-                reason: Some(Reason::DriftDetected.to_string()),
-                message: Some(LEFT_DRIFTED.to_owned()),
-                copy: false,
-            },
-        }
-    }
-
-    fn failed(failure: &Failure) -> Self {
-        Self {
-            state: ImageState::Failed,
-            reason: Some(failure.reason.to_string()),
-            message: Some(failure.message.clone()),
-            copy: false,
-        }
-    }
-
-    /// Copied again, while the last verdict stands until the outcome is known.
-    fn repeated(previous: &DestinationStatus) -> Self {
-        Self {
-            state: ImageState::Failed,
-            reason: previous.reason.clone(),
-            message: previous.message.clone(),
-            copy: true,
-        }
-    }
-}
-
 /// Decides.
 pub(super) fn decide(situation: &Situation<'_>) -> Decision {
     let mut decision = Decision {
         plan: None,
         repeats_failures_only: true,
         images: Vec::new(),
+        held_until: None,
         drifted: Vec::new(),
     };
     let mut planned = Vec::new();
@@ -193,6 +145,8 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
     if !planned.is_empty() {
         decision.plan = Some(Plan {
             version: Plan::VERSION,
+            options: situation.form.options.clone(),
+            shards: situation.shards,
             images: planned,
         });
     }
@@ -206,6 +160,7 @@ fn unlisted(repository: &UnlistedRepository) -> ImageStatus {
         DestinationStatus {
             reference: reference.clone(),
             digest: None,
+            conversion: None,
             state: verdict.state,
             reason: verdict.reason,
             message: verdict.message,
@@ -229,18 +184,24 @@ fn decide_image(
     let mut destinations = Vec::new();
     for (destination, found) in image.wanted.destinations.iter().zip(&image.destinations) {
         let reference = destination.reference.to_string();
-        let previous = previous_state(previous, &image.wanted, &reference);
-        let verdict = match (&image.source, found) {
-            (Err(failure), _) | (Ok(_), Err(failure)) => Verdict::failed(failure),
-            (Ok(head), Ok(Some(digest))) if *digest == head.digest => Verdict::present(),
-            (Ok(head), Ok(_)) => {
-                decide_missing(situation, image, &reference, &head.digest, previous)
-            }
+        let case = Case {
+            situation,
+            image,
+            destination,
+            found,
+            previous: previous_state(previous, image, &reference),
         };
+        let verdict = case.verdict();
         if verdict.state == ImageState::Drifted
-            && previous.is_none_or(|(_, previous)| previous.state != ImageState::Drifted)
+            && case
+                .previous
+                .is_none_or(|(_, previous)| previous.state != ImageState::Drifted)
         {
             decision.drifted.push(reference.clone());
+        }
+        if let Some(until) = verdict.held_until {
+            let first = decision.held_until.map_or(until, |held| held.min(until));
+            decision.held_until = Some(first);
         }
         if verdict.copy {
             to_copy.push(destination.clone());
@@ -253,6 +214,7 @@ fn decide_image(
                 .ok()
                 .and_then(Option::as_ref)
                 .map(Digest::to_string),
+            conversion: case.conversion(),
             state: verdict.state,
             reason: verdict.reason,
             message: verdict.message,
@@ -275,89 +237,12 @@ fn decide_image(
     (status, to_copy)
 }
 
-/// The destination lacks the source's digest: copy it, unless a run has just failed to.
-fn decide_missing(
-    situation: &Situation<'_>,
-    image: &ImageScan,
-    reference: &str,
-    wanted: &Digest,
-    previous: Option<(&ImageStatus, &DestinationStatus)>,
-) -> Verdict {
-    let source_unchanged = previous
-        .and_then(|(image, _)| image.source_digest.as_deref())
-        .is_some_and(|digest| digest == wanted.as_str());
-    if let Some(failure) = situation.ended_run.and_then(|run| {
-        let source = image.wanted.source.to_string();
-        if !run.was_to_copy(&source, reference) {
-            return None;
-        }
-        let reported = run
-            .failures
-            .iter()
-            .find(|failure| failure.source == source && failure.destination == reference);
-        match (reported, previous) {
-            (Some(reported), _) => Some(naming_secret_of_side(image, reference, &reported.failure)),
-            // An image beyond those that the status lists: whether its source moved is unknown, and
-            // waiting for the next scan is the answer that cannot turn into a loop.
-            (None, None) => Some(unreported_failure(run)),
-            (None, Some((_, previous))) => (source_unchanged
-                && (previous.state != ImageState::Failed || run.job_failure.is_some()))
-            .then(|| unreported_failure(run)),
-        }
-    }) {
-        return Verdict::failed(&failure);
-    }
-    match previous {
-        Some((_, previous)) if source_unchanged => match previous.state {
-            ImageState::Present | ImageState::Drifted => Verdict::drifted(situation.drift),
-            ImageState::Failed if situation.trigger == Trigger::Due => Verdict::repeated(previous),
-            ImageState::Failed | ImageState::Copying | ImageState::Pending => {
-                Verdict::copy(ImageState::Pending)
-            }
-        },
-        Some(_) | None => Verdict::copy(ImageState::Pending),
-    }
-}
-
-/// The worker does not know what Kubernetes calls its credentials.
-fn naming_secret_of_side(image: &ImageScan, reference: &str, failure: &Failure) -> Failure {
-    let access = match failure.reason {
-        Reason::PullDenied => Some(&image.wanted.access),
-        Reason::PushDenied => image
-            .wanted
-            .destinations
-            .iter()
-            .find(|destination| destination.reference.to_string() == reference)
-            .map(|destination| &destination.access),
-        // Which of the two registries it was about stands in the message only.
-        _ => None,
-    };
-    match access {
-        Some(access) => naming_secret(failure.clone(), access),
-        None => failure.clone(),
-    }
-}
-
-fn unreported_failure(run: &EndedRun) -> Failure {
-    match &run.job_failure {
-        Some(message) => Failure {
-            reason: Reason::RunFailed,
-            message: message.clone(),
-        },
-        None => Failure {
-            reason: Reason::DestinationMismatch,
-            message: "the worker reported success, but the destination does not hold the digest"
-                .to_owned(),
-        },
-    }
-}
-
 fn previous_state<'a>(
     previous: &Previous<'a>,
-    wanted: &WantedImage,
+    image: &ImageScan,
     reference: &str,
 ) -> Option<(&'a ImageStatus, &'a DestinationStatus)> {
-    let source = wanted.source.to_string();
+    let source = image.wanted.source.to_string();
     let image = previous.get(source.as_str())?;
     let destination = image
         .destinations

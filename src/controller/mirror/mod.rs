@@ -4,43 +4,66 @@
 //! |---|---|---|
 //! | `step.rs` | what to do first | none |
 //! | `wanted.rs` | the spec as checked values | none |
-//! | `scan.rs` | asks registries for digests | registries, Secrets |
-//! | `decide.rs` | what is copied and how each image stands | none |
+//! | `form.rs` | in which form images are wanted | none |
+//! | `scan.rs` | asks registries for digests | registries |
+//! | `registries.rs` | with whose rights registries are asked | Secrets |
+//! | `decide.rs` | what is copied | none |
+//! | `verdict.rs` | how one image stands at one destination | none |
 //! | `status.rs` | counts, conditions, when to look again | none |
 //! | `notices.rs` | events | none |
-//! | `inventory.rs` | keeps the images that the status has no room for | API server |
-//! | `job.rs` | the objects of a run | none |
+//! | `pages.rs` | keeps lists that the status has no room for | API server |
+//! | `ledger.rs`, `prune.rs` | what the mirror wrote, and what of it is removed | none |
+//! | `cleanup.rs`, `removal.rs` | remove it | registries, API server |
+//! | `job.rs`, `pod.rs` | the objects of a run | none |
+//! | `job_state.rs`, `pod_state.rs` | what those objects say | none |
+//! | `fence.rs` | which tags a worker may still write that does not answer | none |
+//! | `run_record.rs` | what the status says of runs | none |
 //! | `runs.rs` | finds, starts, stops and reads runs | API server |
 
+mod cleanup;
 mod decide;
-mod inventory;
+mod fence;
+mod form;
 mod job;
+mod job_state;
+mod ledger;
 mod notices;
+mod pages;
+mod pod;
+mod pod_state;
+mod prune;
+mod registries;
+mod removal;
+mod run_record;
 mod runs;
 mod scan;
 mod status;
 mod step;
+mod verdict;
 mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
-pub(crate) use self::job::{MIRROR_UID_LABEL, WorkerPods};
+pub(crate) use self::job::MIRROR_UID_LABEL;
+pub(crate) use self::pod::WorkerPods;
 
 use self::decide::{Decision, Situation};
-use self::inventory::{Inventory, InventoryError};
 use self::job::{Run, RunInput};
+use self::job_state::JobsOfMirror;
+use self::pages::{Pages, PagesError};
 use self::runs::{RunResult, Runs, StartError};
 use self::scan::ScanError;
 use self::status::StatusInput;
-use self::step::{RunObservation, Step, Trigger, next_step, requested_at};
+use self::step::{Step, Trigger, next_step, requested_at};
 use self::wanted::SpecError;
 pub(crate) use self::wanted::Wanted;
 use super::request::{RequestError, request};
@@ -65,6 +88,15 @@ pub(crate) enum Error {
     Build(#[from] PackError),
 }
 
+impl From<PagesError> for Error {
+    fn from(error: PagesError) -> Self {
+        match error {
+            PagesError::Request(error) => error.into(),
+            PagesError::Pack(error) => error.into(),
+        }
+    }
+}
+
 /// One mirror with what is needed to act for it.
 struct Reconciler<'a> {
     context: &'a Context,
@@ -72,7 +104,7 @@ struct Reconciler<'a> {
     namespace: String,
     api: Api<ImageMirror>,
     runs: Runs,
-    inventory: Inventory,
+    pages: Pages,
     now: Timestamp,
 }
 
@@ -100,14 +132,14 @@ async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Act
         return Ok(Action::await_change());
     };
     let runs = Runs::new(&context.client, &namespace);
-    let inventory = Inventory::new(&context.client, &namespace);
+    let pages = Pages::new(&context.client, &namespace);
     let reconciler = Reconciler {
         context,
         mirror,
         namespace,
         api,
         runs,
-        inventory,
+        pages,
         now: Timestamp::now(),
     };
     reconciler.run().await
@@ -119,9 +151,10 @@ impl Reconciler<'_> {
         self.context
             .metrics
             .images(&key(&self.mirror), &self.previous());
-        let newest = self.runs.newest(&self.mirror).await?;
-        match next_step(&self.mirror, newest.as_ref(), self.now) {
+        let jobs = self.runs.of_mirror(&self.mirror, self.now).await?;
+        match next_step(&self.mirror, jobs.newest.as_ref(), self.now) {
             Step::Rest => Ok(Action::await_change()),
+            Step::Finalize => Box::pin(self.finalize()).await,
             Step::Wait(delay) => Ok(Action::requeue(delay)),
             Step::GiveUp { job } => {
                 tracing::info!(
@@ -131,21 +164,30 @@ impl Reconciler<'_> {
                 self.runs.stop(&job).await?;
                 Ok(Action::requeue(GIVE_UP_PAUSE))
             }
-            Step::Follow { job } => {
-                let worker = self.runs.worker_state(&job).await?;
-                let status = status::while_following(&self.previous(), &worker);
-                self.write(&status).await?;
-                Ok(Action::requeue(FOLLOW_PERIOD))
-            }
+            Step::Follow { job } => self.follow(&job).await,
             // The largest of the steps would make the others as large.
-            Step::Scan(trigger) => Box::pin(self.scan(trigger, newest.as_ref())).await,
+            Step::Scan(trigger) => Box::pin(self.scan(trigger, &jobs)).await,
         }
+    }
+
+    /// Says how far a run is. What only counts on is not said more often than anybody would look.
+    async fn follow(&self, job: &str) -> Result<Action, Error> {
+        let state = self.runs.state(job).await?;
+        let previous = self.previous();
+        let status = status::while_following(&previous, &state);
+        let key = key(&self.mirror);
+        let is_progress_only = status.conditions == previous.conditions;
+        if is_progress_only && let Some(wait) = self.context.status_pace.wait(&key) {
+            return Ok(Action::requeue(wait));
+        }
+        self.write(&status).await?;
+        Ok(Action::requeue(FOLLOW_PERIOD))
     }
 
     async fn scan(
         &self,
         trigger: Trigger,
-        newest: Option<&RunObservation>,
+        jobs: &JobsOfMirror,
     ) -> Result<Action, Error> {
         let previous = self.previous();
         let wanted = match Wanted::new(&self.mirror.spec) {
@@ -156,12 +198,13 @@ impl Reconciler<'_> {
                     .await;
             }
         };
-        let result = match (trigger, newest) {
-            (Trigger::RunEnded, Some(run)) => Some(self.runs.result(&run.job).await?),
+        let converts = wanted.form.text.is_some();
+        let result = match (trigger, &jobs.newest) {
+            (Trigger::RunEnded, Some(run)) => Some(self.runs.result(&run.job, converts).await?),
             _ => None,
         };
-        let secrets = Api::namespaced(self.context.client.clone(), &self.namespace);
-        let scan = match scan::scan(&secrets, &wanted).await {
+        self.keep_finalizer().await?;
+        let scan = match scan::scan(&self.secrets(), &wanted).await {
             Ok(scan) => scan,
             // The next tag that is pushed or deleted may make it possible again.
             Err(ScanError::Spec(error)) => {
@@ -171,24 +214,36 @@ impl Reconciler<'_> {
             }
             Err(ScanError::Request(error)) => return Err(error.into()),
         };
-        let remembered = self.inventory.read(&self.mirror).await?;
+        let reports = &previous.image_reports;
+        let remembered = self.pages.read_named(&self.mirror, reports).await?;
+        let fences = self.runs.fences(jobs).await?;
         let mut decision = decide::decide(&Situation {
             trigger,
             scan: &scan,
             ended_run: result.as_ref().map(|result| &result.ended),
             previous: remembered.as_deref().unwrap_or(&previous.images),
             drift: self.mirror.spec.drift,
+            form: &wanted.form,
+            shards: wanted.shards,
+            fences: &fences,
         });
+        let ended_run = result.as_ref().map(|result| &result.ended);
+        let pruned = self.prune(&wanted.prune, &scan, &decision, ended_run).await?;
         let started = self.start(&mut decision, &wanted).await?;
-        let run = started.or_else(|| self.recorded_run(&previous, newest, result.as_ref()));
+        let ended = run_record::ended(&previous, trigger, jobs.newest.as_ref(), result.as_ref(), self.now);
         let input = self.status_input(&previous, trigger, wanted.interval);
-        let mut status = status::after_scan(&input, &decision, run);
+        let mut status = status::after_scan(&input, &decision);
+        status.prune = pruned.status;
+        status.next_scan_time = earlier(status.next_scan_time, pruned.next);
+        status.history = run_record::history(&previous, ended.as_ref());
+        status.run = started.or(ended).or_else(|| previous.run.clone());
         if status.images.len() < decision.images.len() {
             status.image_reports = self.remember(&decision, remembered.as_deref()).await?;
         }
         self.write(&status).await?;
         self.tell(&previous, &status, &decision, result.as_ref())
             .await;
+        self.publish(&pruned.notices).await;
         Ok(self.until_next_scan(&status))
     }
 
@@ -201,11 +256,8 @@ impl Reconciler<'_> {
         if remembered == Some(&decision.images[..]) {
             return Ok(self.previous().image_reports);
         }
-        let written = self.inventory.write(&self.mirror, &decision.images).await;
-        written.map_err(|error| match error {
-            InventoryError::Request(error) => error.into(),
-            InventoryError::Pack(error) => error.into(),
-        })
+        let written = self.pages.write(&self.mirror, &decision.images).await;
+        Ok(written?)
     }
 
     /// Says that the spec cannot be acted upon. Without an interval nothing but a change of it can help.
@@ -248,19 +300,13 @@ impl Reconciler<'_> {
             plan,
             timeout: wanted.timeout,
             worker: &self.context.worker,
+            now: self.now,
         };
         let (Some(run), Some(uid)) = (Run::new(&input)?, self.mirror.uid()) else {
             return Ok(None);
         };
         match self.runs.start(&run, &uid).await {
-            Ok(()) => {
-                let start_time = Some(Time(self.now));
-                Ok(Some(RunStatus {
-                    job: run.name(),
-                    start_time,
-                    ..RunStatus::default()
-                }))
-            }
+            Ok(()) => Ok(Some(run_record::started(&run.name(), plan, self.now))),
             Err(error @ StartError::NameTaken(_)) => {
                 decision.fail_run(&error.to_string());
                 Ok(None)
@@ -273,35 +319,6 @@ impl Reconciler<'_> {
                 Ok(None)
             }
         }
-    }
-
-    /// The entry of the last run, completed if it has just ended or vanished.
-    fn recorded_run(
-        &self,
-        previous: &ImageMirrorStatus,
-        newest: Option<&RunObservation>,
-        result: Option<&RunResult>,
-    ) -> Option<RunStatus> {
-        let recorded = previous.run.clone();
-        let (Some(result), Some(newest)) = (result, newest) else {
-            return recorded.map(|run| RunStatus {
-                completion_time: run.completion_time.or(Some(Time(self.now))),
-                ..run
-            });
-        };
-        let start_time = recorded
-            .filter(|run| run.job == newest.job)
-            .and_then(|run| run.start_time);
-        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        Some(RunStatus {
-            job: newest.job.clone(),
-            start_time,
-            completion_time: Some(Time(self.now)),
-            bytes: count(result.report.bytes),
-            blobs_copied: count(result.report.blobs_copied),
-            blobs_mounted: count(result.report.blobs_mounted),
-            blobs_skipped: count(result.report.blobs_skipped),
-        })
     }
 
     fn status_input<'a>(
@@ -335,13 +352,18 @@ impl Reconciler<'_> {
             .map_or(0.5, |byte| f64::from(byte) / 255.0)
     }
 
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.context.client.clone(), &self.namespace)
+    }
+
     fn previous(&self) -> ImageMirrorStatus {
         self.mirror.status.clone().unwrap_or_default()
     }
 
     /// Writes the status if it says something new.
     async fn write(&self, status: &ImageMirrorStatus) -> Result<(), RequestError> {
-        self.context.metrics.images(&key(&self.mirror), status);
+        let key = key(&self.mirror);
+        self.context.metrics.images(&key, status);
         if self.mirror.status.as_ref() == Some(status) {
             return Ok(());
         }
@@ -357,6 +379,7 @@ impl Reconciler<'_> {
                 .patch_status(&self.mirror.name_any(), &parameters, &Patch::Apply(&patch)),
         )
         .await?;
+        self.context.status_pace.written(&key);
         Ok(())
     }
 
@@ -372,13 +395,17 @@ impl Reconciler<'_> {
             let failed = result.ended.job_failure.is_some() || !result.ended.failures.is_empty();
             self.context
                 .metrics
-                .run_finished(!failed, result.report.bytes);
+                .run_finished(!failed, result.counts.bytes);
         }
-        for notice in notices::notices(previous, status, decision) {
-            self.context
-                .events
-                .publish(&self.mirror.object_ref(&()), &notice)
-                .await;
-        }
+        self.publish(&notices::notices(previous, status, decision))
+            .await;
+    }
+}
+
+/// The earlier of two times, while there is one to wait for at all.
+fn earlier(planned: Option<Time>, other: Option<Timestamp>) -> Option<Time> {
+    match (planned, other) {
+        (Some(planned), Some(other)) => Some(Time(planned.0.min(other))),
+        (planned, _) => planned,
     }
 }

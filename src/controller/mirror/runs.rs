@@ -2,20 +2,33 @@
 //!
 //! Only objects whose controller is this very mirror, by UID, are ever touched.
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerState, Pod};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::decide::{EndedRun, Planned, RunFailure};
-use super::job::{CONTAINER, GENERATION_ANNOTATION, MIRROR_UID_LABEL, Run};
+use super::decide::{CopyName, EndedRun, RunFailure};
+use super::fence::{Fence, Fences};
+use super::job::{MIRROR_UID_LABEL, Run};
+use super::job_state::{JobsOfMirror, job_failure};
+use super::pod::CONTAINER;
+use super::pod_state::{is_running, obstacle, report};
 use super::status::WorkerState;
-use super::step::RunObservation;
 use crate::api::{FIELD_MANAGER, ImageMirror, is_controlled_by};
 use crate::controller::request::{RequestError, request};
-use crate::copy::{Failure, Plan, Report};
+use crate::copy::{Copied, Failure, Plan, Progress, Record, Report, ReportedFailure};
 use crate::{packed, worker};
+
+/// Lines at the end of a worker's log in which the last word on its progress is looked for, and most bytes of
+/// them.
+const PROGRESS_LINES: i64 = 20;
+const PROGRESS_BYTES: i64 = 64 * 1024;
+/// Lines of a log that may come behind those about images.
+const LAST_LINES: i64 = 20;
+/// Most bytes of the part of a log that says what became of each image.
+const OUTCOME_BYTES: i64 = 16 * 1024 * 1024;
 
 /// Access to the objects of runs in one namespace.
 pub(super) struct Runs {
@@ -29,8 +42,19 @@ pub(super) struct Runs {
 pub(super) struct RunResult {
     /// What the decision needs.
     pub(super) ended: EndedRun,
-    /// The worker's report, as far as it arrived.
-    pub(super) report: Report,
+    /// The counts of the workers' reports taken together, as far as they arrived.
+    pub(super) counts: Progress,
+    /// Copies that they reported as failed.
+    pub(super) failed: usize,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RunState {
+    /// What its pods are doing.
+    pub(super) workers: WorkerState,
+    /// What they have done so far, as far as they say.
+    pub(super) progress: Option<Progress>,
 }
 
 /// Why a run could not be started.
@@ -53,28 +77,43 @@ impl Runs {
         }
     }
 
-    /// The newest run of the mirror. Read from the API server, not from a cache: a decision made on
-    /// an old view would start a second run.
-    pub(super) async fn newest(
+    /// The runs of the mirror. Read from the API server, not from a cache: a decision made on an old view
+    /// would start a second run.
+    pub(super) async fn of_mirror(
         &self,
         mirror: &ImageMirror,
-    ) -> Result<Option<RunObservation>, RequestError> {
+        now: Timestamp,
+    ) -> Result<JobsOfMirror, RequestError> {
         let Some(uid) = mirror.metadata.uid.as_deref() else {
-            return Ok(None);
+            return Ok(JobsOfMirror::default());
         };
         let labelled = ListParams::default().labels(&format!("{MIRROR_UID_LABEL}={uid}"));
         let jobs = request(self.jobs.list(&labelled)).await?;
-        Ok(jobs
-            .items
-            .iter()
-            .filter(|job| is_controlled_by(*job, uid))
-            .filter(|job| job.metadata.deletion_timestamp.is_none() || !has_ended(job))
-            // Times have seconds; of two Jobs of one second, the one that goes on is the newer.
-            .max_by_key(|job| {
-                let created = job.metadata.creation_timestamp.as_ref();
-                (created.map(|time| time.0), !has_ended(job))
-            })
-            .map(observation))
+        Ok(JobsOfMirror::new(&jobs.items, uid, now))
+    }
+
+    /// What workers may still write that nobody can be sure to have stopped.
+    pub(super) async fn fences(&self, jobs: &JobsOfMirror) -> Result<Fences, RequestError> {
+        let mut fences = Fences::default();
+        for (job, until) in &jobs.lingering {
+            let Some(plan) = self.plan(job).await? else {
+                continue;
+            };
+            let options = &plan.options;
+            for image in &plan.images {
+                for destination in &image.destinations {
+                    fences.add(
+                        destination.reference.to_string(),
+                        Fence {
+                            source: image.digest.clone(),
+                            options: options.clone(),
+                            until: *until,
+                        },
+                    );
+                }
+            }
+        }
+        Ok(fences)
     }
 
     /// Starts a run. Starting the same one again changes nothing.
@@ -133,66 +172,99 @@ impl Runs {
     }
 
     /// What the pods of a run are doing.
-    pub(super) async fn worker_state(&self, job: &str) -> Result<WorkerState, RequestError> {
+    pub(super) async fn state(&self, job: &str) -> Result<RunState, RequestError> {
         let pods = self.pods_of(job).await?;
-        if pods.iter().any(is_running) {
-            return Ok(WorkerState::Running);
+        let running: Vec<&Pod> = pods.iter().filter(|pod| is_running(pod)).collect();
+        if running.is_empty() {
+            let obstacle = pods.iter().find_map(obstacle);
+            return Ok(RunState {
+                workers: obstacle.map_or(WorkerState::Starting, WorkerState::Blocked),
+                progress: None,
+            });
         }
-        Ok(pods
-            .iter()
-            .find_map(obstacle)
-            .map_or(WorkerState::Starting, WorkerState::Blocked))
+        // Those that are done have reported; the sum never falls when one ends before the others.
+        let ended = pods.iter().filter_map(report);
+        let mut total = ended.fold(Progress::default(), |total, report| total + done(&report));
+        let mut told = false;
+        for pod in running {
+            let log = self.log(pod, PROGRESS_LINES, PROGRESS_BYTES).await;
+            let last = log.lines().rev().find_map(|line| match Record::parse(line) {
+                Some(Record::Progress(progress)) => Some(progress),
+                _ => None,
+            });
+            told |= last.is_some();
+            total = total + last.unwrap_or_default();
+        }
+        Ok(RunState {
+            workers: WorkerState::Running,
+            progress: told.then_some(total),
+        })
     }
 
-    /// What a run that has ended left behind.
-    pub(super) async fn result(&self, job: &str) -> Result<RunResult, RequestError> {
-        let reports: Vec<Report> = self.pods_of(job).await?.iter().filter_map(report).collect();
-        let job = request(self.jobs.get_opt(job)).await?;
-        let mut result = RunResult::default();
+    /// What a run that has ended left behind. With `outcomes` what it says of each image that it has put in
+    /// place, too.
+    pub(super) async fn result(
+        &self,
+        job: &str,
+        outcomes: bool,
+    ) -> Result<RunResult, RequestError> {
+        let mut pods = self.pods_of(job).await?;
         // Replaced pods may have reported too; the counts add up, the last verdict on a copy counts.
-        for report in reports {
-            result.report.bytes += report.bytes;
-            result.report.blobs_copied += report.blobs_copied;
-            result.report.blobs_mounted += report.blobs_mounted;
-            result.report.blobs_skipped += report.blobs_skipped;
-            result
-                .ended
-                .failures
-                .extend(report.failures.into_iter().map(|failure| RunFailure {
-                    source: failure.source,
-                    destination: failure.destination,
-                    failure: Failure {
-                        reason: failure.reason,
-                        message: failure.message,
-                    },
-                }));
+        pods.sort_by_key(|pod| std::cmp::Reverse(pod.creation_timestamp().map(|time| time.0)));
+        let mut result = RunResult::default();
+        let mut omitted = 0;
+        for report in pods.iter().filter_map(report) {
+            result.counts = result.counts + done(&report);
+            omitted += usize::try_from(report.failures_omitted).unwrap_or(usize::MAX);
+            let failures = report.failures.into_iter().map(RunFailure::from);
+            result.ended.failures.extend(failures);
         }
+        result.failed = result.ended.failures.len().saturating_add(omitted);
+        let job = request(self.jobs.get_opt(job)).await?;
         result.ended.job_failure = job.as_ref().and_then(job_failure);
-        result.ended.planned = match &job {
-            Some(job) => self.planned(&job.name_any()).await?,
+        let plan = match &job {
+            Some(job) => self.plan(&job.name_any()).await?,
             None => None,
         };
+        result.ended.planned = plan.as_ref().map(|plan| copies(plan).collect());
+        let planned = result.ended.planned.as_ref();
+        if outcomes || omitted > 0 {
+            let copies = planned.map_or(0, std::collections::BTreeSet::len);
+            let lines = i64::try_from(copies).unwrap_or(i64::MAX);
+            for pod in &pods {
+                let lines = lines.saturating_add(LAST_LINES);
+                let log = self.log(pod, lines, OUTCOME_BYTES).await;
+                result.ended.add_records(log.lines().filter_map(Record::parse));
+            }
+        }
         Ok(result)
     }
 
-    /// What the plan of a run says that it copies; [`None`] when the plan is gone.
-    async fn planned(&self, job: &str) -> Result<Option<Planned>, RequestError> {
+    /// The end of a worker's log. One that cannot be read says nothing: its pod may be gone, or its node.
+    async fn log(&self, pod: &Pod, tail_lines: i64, limit_bytes: i64) -> String {
+        let parameters = LogParams {
+            container: Some(CONTAINER.to_owned()),
+            tail_lines: Some(tail_lines),
+            limit_bytes: Some(limit_bytes),
+            ..LogParams::default()
+        };
+        let name = pod.name_any();
+        request(self.pods.logs(&name, &parameters))
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!(pod = name, %error, "cannot read the log of a worker");
+                String::new()
+            })
+    }
+
+    /// The plan of a run; [`None`] when it is gone.
+    async fn plan(&self, job: &str) -> Result<Option<Plan>, RequestError> {
         let config_map = request(self.config_maps.get_opt(job)).await?;
         let packed = config_map.and_then(|config_map| {
             let mut entries = config_map.binary_data?;
             entries.remove(worker::PLAN_FILE)
         });
-        let plan = packed
-            .and_then(|packed| packed::unpack::<Plan>(&packed.0, worker::MAX_PLAN_BYTES).ok());
-        Ok(plan.map(|plan| {
-            let copies = plan.images.iter().flat_map(|image| {
-                let source = image.source.to_string();
-                let destinations = image.destinations.iter();
-                destinations
-                    .map(move |destination| (source.clone(), destination.reference.to_string()))
-            });
-            copies.collect()
-        }))
+        Ok(packed.and_then(|packed| packed::unpack(&packed.0, worker::MAX_PLAN_BYTES).ok()))
     }
 
     async fn pods_of(&self, job: &str) -> Result<Vec<Pod>, RequestError> {
@@ -201,80 +273,68 @@ impl Runs {
     }
 }
 
-fn observation(job: &Job) -> RunObservation {
-    RunObservation {
-        job: job.name_any(),
-        generation: job
-            .annotations()
-            .get(GENERATION_ANNOTATION)
-            .and_then(|generation| generation.parse().ok())
-            .unwrap_or_default(),
-        ended: has_ended(job),
+/// Everything that a plan copies.
+fn copies(plan: &Plan) -> impl Iterator<Item = CopyName> + '_ {
+    plan.images.iter().flat_map(|image| {
+        let source = image.source.to_string();
+        let destinations = image.destinations.iter();
+        destinations.map(move |destination| (source.clone(), destination.reference.to_string()))
+    })
+}
+
+/// What a worker has done that has ended.
+fn done(report: &Report) -> Progress {
+    Progress {
+        bytes: report.bytes,
+        blobs_copied: report.blobs_copied,
+        blobs_mounted: report.blobs_mounted,
+        blobs_skipped: report.blobs_skipped,
+        images_written: report.images_copied,
     }
 }
 
-/// Conditions that mean that the outcome is settled. `SuccessCriteriaMet` and `FailureTarget` come
-/// before `Complete` and `Failed`, which wait for pods on nodes that may never answer again.
-const ENDED: [&str; 4] = ["Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"];
-
-fn has_ended(job: &Job) -> bool {
-    job_conditions(job).any(|(type_, _)| ENDED.contains(&type_))
-}
-
-fn job_failure(job: &Job) -> Option<String> {
-    job_conditions(job)
-        .find(|(type_, _)| matches!(*type_, "Failed" | "FailureTarget"))
-        .map(|(_, message)| format!("the worker Job failed: {message}"))
-}
-
-/// Type and message of the conditions that are true.
-fn job_conditions(job: &Job) -> impl Iterator<Item = (&str, &str)> {
-    job.status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .filter(|condition| condition.status == "True")
-        .map(|condition| {
-            (
-                condition.type_.as_str(),
-                condition.message.as_deref().unwrap_or_default(),
-            )
-        })
-}
-
-fn container_state(pod: &Pod) -> Option<&ContainerState> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses
-        .iter()
-        .find(|status| status.name == CONTAINER)?
-        .state
-        .as_ref()
-}
-
-fn report(pod: &Pod) -> Option<Report> {
-    let message = container_state(pod)?
-        .terminated
-        .as_ref()?
-        .message
-        .as_ref()?;
-    serde_json::from_str(message).ok()
-}
-
-fn is_running(pod: &Pod) -> bool {
-    container_state(pod).is_some_and(|state| state.running.is_some())
-}
-
-fn obstacle(pod: &Pod) -> Option<String> {
-    let waiting = container_state(pod).and_then(|state| state.waiting.as_ref());
-    if let Some(waiting) = waiting {
-        let reason = waiting
-            .reason
-            .as_deref()
-            .filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
-        return Some(reason.to_owned());
+impl From<ReportedFailure> for RunFailure {
+    fn from(reported: ReportedFailure) -> Self {
+        Self {
+            source: reported.source,
+            destination: reported.destination,
+            failure: Failure {
+                reason: reported.reason,
+                message: reported.message,
+            },
+        }
     }
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let unscheduled = conditions
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-    unscheduled.message.clone()
+}
+
+impl EndedRun {
+    /// Adds what a log says of images. What is known already is as new or newer.
+    fn add_records(&mut self, records: impl Iterator<Item = Record>) {
+        for record in records {
+            match record {
+                Record::Copied {
+                    source,
+                    destination,
+                    source_digest,
+                    digest,
+                } => {
+                    let copied = Copied {
+                        source: source_digest,
+                        digest,
+                        unchanged: false,
+                    };
+                    self.copied.entry((source, destination)).or_insert(copied);
+                }
+                Record::Failed {
+                    source,
+                    destination,
+                    failure,
+                } => self.failures.push(RunFailure {
+                    source,
+                    destination,
+                    failure,
+                }),
+                Record::Progress(_) => {}
+            }
+        }
+    }
 }

@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::decide::Decision;
+use super::run_record;
+use super::runs::RunState;
 use super::step::Trigger;
 use super::wanted::SpecError;
 use crate::api::{
-    ConditionType, Conditions, ImageMirrorStatus, ImageState, ImageStatus, RunStatus,
-    find_condition,
+    ConditionType, Conditions, ImageMirrorStatus, ImageState, ImageStatus, find_condition,
 };
 use crate::reason::{Class, Reason};
 
@@ -85,11 +86,10 @@ impl Counts {
     }
 }
 
-/// The status after a scan. `run` is the run that has just been started, or the last one.
+/// The status after a scan, but for its runs.
 pub(super) fn after_scan(
     input: &StatusInput<'_>,
     decision: &Decision,
-    run: Option<RunStatus>,
 ) -> ImageMirrorStatus {
     let counts = Counts::of(&decision.images);
     let running = decision.plan.is_some();
@@ -97,8 +97,11 @@ pub(super) fn after_scan(
     let in_place = counts.present == counts.desired;
     let next_scan = match (running, in_place) {
         (true, _) => None,
-        (false, true) => Some(jittered(input.interval, input.jitter)),
-        (false, false) => Some(retry_delay(&conditions, input)),
+        (false, true) => Some(after(input.now, jittered(input.interval, input.jitter))),
+        (false, false) => {
+            let retry = after(input.now, retry_delay(&conditions, input));
+            Some(decision.held_until.map_or(retry, |held| held.min(retry)))
+        }
     };
     let synced_now =
         in_place && (input.trigger == Trigger::RunEnded || input.previous.last_sync_time.is_none());
@@ -117,9 +120,11 @@ pub(super) fn after_scan(
         } else {
             input.previous.last_sync_time.clone()
         },
-        next_scan_time: next_scan.map(|delay| Time(after(input.now, delay))),
+        next_scan_time: next_scan.map(Time),
         last_handled_reconcile_at: input.requested_at.map(str::to_owned),
-        run,
+        run: None,
+        history: Vec::new(),
+        prune: None,
         images: listed(&decision.images),
         image_reports: Vec::new(),
     }
@@ -144,6 +149,7 @@ pub(super) fn for_invalid_spec(input: &StatusInput<'_>, error: &SpecError) -> Im
         next_scan_time: (!input.interval.is_zero())
             .then(|| Time(after(input.now, jittered(input.interval, input.jitter)))),
         run: input.previous.run.clone(),
+        history: input.previous.history.clone(),
         ..ImageMirrorStatus::default()
     }
 }
@@ -152,9 +158,13 @@ pub(super) fn for_invalid_spec(input: &StatusInput<'_>, error: &SpecError) -> Im
 /// progress message tells what keeps one from running.
 pub(super) fn while_following(
     previous: &ImageMirrorStatus,
-    worker: &WorkerState,
+    run: &RunState,
 ) -> ImageMirrorStatus {
+    let worker = &run.workers;
     let mut status = previous.clone();
+    if let (Some(run), Some(progress)) = (&mut status.run, run.progress) {
+        run_record::count(run, progress);
+    }
     let progress = progress(previous.pending);
     let message = match worker {
         WorkerState::Blocked(obstacle) => bounded(&format!(
@@ -207,7 +217,8 @@ fn conditions(input: &StatusInput<'_>, decision: &Decision, counts: Counts) -> V
             worst.message(counts),
         ),
     };
-    let copies_something_new = decision.plan.is_some() && !decision.repeats_failures_only;
+    let copies_something_new =
+        decision.plan.is_some() && !decision.repeats_failures_only || decision.held_until.is_some();
     let conditions = match &failure {
         _ if copies_something_new => conditions.set(
             ConditionType::Reconciling,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::cleanup::has_finalizer;
 use crate::api::{ImageMirror, requested_reconcile};
 
 /// A Job of this mirror as it was observed.
@@ -22,6 +23,8 @@ pub(super) struct RunObservation {
 pub(super) enum Step {
     /// Nothing until the object changes.
     Rest,
+    /// The object is deleted: remove what it asks for, and let it go.
+    Finalize,
     /// Nothing before this much time has passed.
     Wait(Duration),
     /// A run is going on in this Job.
@@ -53,7 +56,14 @@ pub(super) fn next_step(
     run: Option<&RunObservation>,
     now: Timestamp,
 ) -> Step {
-    if mirror.metadata.deletion_timestamp.is_some() || mirror.spec.suspend {
+    if mirror.metadata.deletion_timestamp.is_some() {
+        return if has_finalizer(mirror) {
+            Step::Finalize
+        } else {
+            Step::Rest
+        };
+    }
+    if mirror.spec.suspend {
         return Step::Rest;
     }
     let status = mirror.status.as_ref();
@@ -192,6 +202,16 @@ mod tests {
             ),
             Step::Rest
         );
+    }
+
+    #[test]
+    fn a_deleted_object_that_waits_for_us_is_let_go_even_if_it_is_suspended() {
+        let deleted = |mirror: &mut Value| {
+            mirror["metadata"]["deletionTimestamp"] = json!(at(0));
+            mirror["metadata"]["finalizers"] = json!([crate::api::FINALIZER]);
+            mirror["spec"]["suspend"] = json!(true);
+        };
+        assert_eq!(step(deleted, Some(("new", 3, false))), Step::Finalize);
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::form::Form;
+use super::prune::PruneRules;
 use crate::api::{Destination, ImageMirrorSpec, LatestOrder, SecretReference, Source, TagRules};
 use crate::copy::{
     AccessReference, DestinationTemplate, Failure, PlannedDestination, TemplateError,
 };
-use crate::oci::{Reference, ReferenceError, Tag};
+use crate::oci::{PlatformError, Reference, ReferenceError, Tag};
 use crate::reason::Reason;
 use crate::registry::TagList;
 use crate::tag_selection::{Latest, Order, Rules, RulesError, SelectionError, TagSelection};
@@ -23,6 +25,12 @@ pub(crate) struct Wanted {
     pub(crate) interval: Duration,
     /// How long one run may take.
     pub(crate) timeout: Duration,
+    /// In which form images are copied.
+    pub(crate) form: Form,
+    /// Workers of one run.
+    pub(crate) shards: u32,
+    /// What becomes of tags that are not wanted any more.
+    pub(crate) prune: PruneRules,
     sources: Vec<WantedSource>,
     destinations: Vec<Destination>,
 }
@@ -119,6 +127,13 @@ pub(crate) type Selected = Result<Vec<Tag>, Failure>;
 pub(crate) enum SpecError {
     #[error("spec.{field}: not a duration such as 30m or 1h30m")]
     Duration { field: &'static str },
+    #[error("spec.platforms[{index}]: {source}")]
+    Platform { index: usize, source: PlatformError },
+    #[error("spec.{field}: {problem}")]
+    Combination {
+        field: &'static str,
+        problem: &'static str,
+    },
     #[error("spec.sources[{index}]: exactly one of image and repository must be set")]
     Source { index: usize },
     #[error("spec.sources[{index}].image: {source}")]
@@ -174,6 +189,13 @@ impl Wanted {
         let wanted = Self {
             interval: duration("interval", &spec.interval)?,
             timeout: duration("timeout", &spec.timeout)?,
+            form: Form::new(spec)?,
+            prune: PruneRules {
+                mode: spec.prune.mode,
+                grace: duration("prune.grace", &spec.prune.grace)?,
+                max_percent: u8::try_from(spec.prune.max_percent.clamp(0, 100)).unwrap_or_default(),
+            },
+            shards: u32::try_from(spec.limits.shards).unwrap_or_default().max(1),
             sources,
             destinations: spec.destinations.clone(),
         };

@@ -1,9 +1,12 @@
 //! What is decided in each situation.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::api::ConversionStatus;
+use crate::controller::mirror::fence::Fence;
 use crate::controller::mirror::wanted::Wanted;
+use crate::copy::PlannedOptions;
 use crate::oci::MediaType;
 use crate::registry::ManifestHead;
 
@@ -53,11 +56,21 @@ fn previous(source: &str, destination: Option<&str>, state: ImageState) -> Vec<I
         destinations: vec![DestinationStatus {
             reference: DESTINATION.to_owned(),
             digest: destination.map(|found| digest(found).to_string()),
-            state,
+            conversion: None,            state,
             reason: failed.then(|| "PushDenied".to_owned()),
             message: failed.then(|| "before".to_owned()),
         }],
     }]
+}
+
+/// The form of a spec with these fields.
+fn form(fields: &Value) -> Form {
+    let mut spec =
+        json!({"sources": [{"image": "alpine:3"}], "destinations": [{"prefix": "one.test"}]});
+    for (name, value) in fields.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    Form::new(&serde_json::from_value(spec).unwrap()).unwrap()
 }
 
 fn decide_with(
@@ -72,6 +85,9 @@ fn decide_with(
         ended_run,
         previous,
         drift: DriftPolicy::Correct,
+        form: &form(&json!({})),
+        shards: 1,
+        fences: &Fences::default(),
     });
     let destination = decision.images[0].destinations[0].clone();
     (destination.state, destination.reason, decision)
@@ -149,7 +165,7 @@ fn a_failure_that_the_worker_reported_waits_for_the_next_scan() {
             failure: failure(Reason::PushDenied),
         }],
         job_failure: Some("index 0 failed".to_owned()),
-        planned: None,
+        ..EndedRun::default()
     };
     let before = previous("a", None, ImageState::Copying);
     let (state, reason, decision) = decide_with(
@@ -173,9 +189,8 @@ fn a_run_without_a_report_is_a_failed_run_and_a_success_is_not_believed() {
         (None, "DestinationMismatch"),
     ] {
         let ended = EndedRun {
-            failures: Vec::new(),
             job_failure,
-            planned: None,
+            ..EndedRun::default()
         };
         let (state, reason, decision) = decide_with(
             Trigger::RunEnded,
@@ -236,7 +251,7 @@ fn what_the_last_run_was_not_to_copy_is_copied_by_the_next() {
     let source = "docker.io/library/alpine:3".to_owned();
     let before = previous("a", None, ImageState::Pending);
     for (planned, expected) in [
-        (Planned::new(), ImageState::Pending),
+        (BTreeSet::new(), ImageState::Pending),
         (
             [(source, DESTINATION.to_owned())].into(),
             ImageState::Failed,
@@ -294,6 +309,9 @@ fn drift_that_is_only_reported_is_left_as_it_is() {
             ended_run: None,
             previous,
             drift: DriftPolicy::Report,
+            form: &form(&json!({})),
+            shards: 1,
+            fences: &Fences::default(),
         })
     };
     let first = decide_again(&previous("a", Some("a"), ImageState::Present));
@@ -306,4 +324,164 @@ fn drift_that_is_only_reported_is_left_as_it_is() {
         assert_eq!(destination.reason.as_deref(), Some("DriftDetected"));
         assert_eq!(decision.plan, None);
     }
+}
+
+const ZSTD: &str = "compression=zstd:3";
+
+fn zstd() -> Form {
+    form(&json!({"compression": {"algorithm": "Zstd"}}))
+}
+
+/// As [`previous`], converted from `source` to `to` in the form of `options`.
+fn converted(source: &str, to: &str, options: &str) -> Vec<ImageStatus> {
+    let mut images = previous(source, Some(to), ImageState::Present);
+    images[0].destinations[0].conversion = Some(ConversionStatus {
+        source_digest: digest(source).to_string(),
+        digest: digest(to).to_string(),
+        options: options.to_owned(),
+    });
+    images
+}
+
+fn decide_in_form(
+    form: &Form,
+    (source, found): (&str, Option<&str>),
+    previous: &[ImageStatus],
+    ended_run: Option<&EndedRun>,
+) -> (DestinationStatus, Option<Plan>) {
+    let decision = decide(&Situation {
+        trigger: if ended_run.is_some() {
+            Trigger::RunEnded
+        } else {
+            Trigger::Due
+        },
+        scan: &scan(Ok(source), Ok(found)),
+        ended_run,
+        previous,
+        drift: DriftPolicy::Correct,
+        form,
+        shards: 1,
+        fences: &Fences::default(),
+    });
+    (decision.images[0].destinations[0].clone(), decision.plan)
+}
+
+/// A run that says that it has put `to` in place for `source`.
+fn run_that_converted(source: &str, to: &str) -> EndedRun {
+    let name = (
+        "docker.io/library/alpine:3".to_owned(),
+        DESTINATION.to_owned(),
+    );
+    let copied = Copied {
+        source: digest(source),
+        digest: digest(to),
+        unchanged: false,
+    };
+    EndedRun {
+        copied: [(name, copied)].into(),
+        ..EndedRun::default()
+    }
+}
+
+#[test]
+fn a_converted_image_is_in_place_when_the_worker_said_what_it_became() {
+    let before = previous("a", None, ImageState::Copying);
+    let run = run_that_converted("a", "a.zst");
+    let (status, plan) = decide_in_form(&zstd(), ("a", Some("a.zst")), &before, Some(&run));
+    assert_eq!(status.state, ImageState::Present);
+    assert_eq!(plan, None);
+    let conversion = status.conversion.clone().unwrap();
+    assert_eq!(conversion.source_digest, digest("a").to_string());
+    assert_eq!(conversion.digest, digest("a.zst").to_string());
+    assert_eq!(conversion.options, ZSTD);
+
+    // And stays so, without a run.
+    let mut images = previous("a", Some("a.zst"), ImageState::Present);
+    images[0].destinations[0] = status.clone();
+    let (again, plan) = decide_in_form(&zstd(), ("a", Some("a.zst")), &images, None);
+    assert_eq!((again, plan), (status, None));
+}
+
+#[test]
+fn what_a_converted_image_became_is_never_guessed() {
+    let before = previous("a", None, ImageState::Copying);
+    let run = EndedRun::default();
+    let (status, plan) = decide_in_form(&zstd(), ("a", Some("a.zst")), &before, Some(&run));
+    assert_eq!(status.state, ImageState::Failed);
+    assert_eq!(status.reason.as_deref(), Some("RunFailed"));
+    assert_eq!((status.conversion, plan), (None, None));
+}
+
+#[test]
+fn a_converted_image_that_was_moved_has_drifted() {
+    let before = converted("a", "a.zst", ZSTD);
+    let (status, plan) = decide_in_form(&zstd(), ("a", Some("a")), &before, None);
+    assert_eq!(status.state, ImageState::Drifted);
+    assert!(plan.is_some());
+}
+
+#[test]
+fn another_form_or_another_source_is_no_drift() {
+    let wanted_as_it_is = form(&json!({}));
+    for (form, source, before) in [
+        (&zstd(), "a", previous("a", Some("a"), ImageState::Present)),
+        (&zstd(), "b", converted("a", "a.zst", ZSTD)),
+        (&zstd(), "a", converted("a", "found", "compression=gzip:6")),
+        (&wanted_as_it_is, "a", converted("a", "found", ZSTD)),
+    ] {
+        let (status, plan) = decide_in_form(form, (source, Some("found")), &before, None);
+        assert_eq!(status.state, ImageState::Pending);
+        assert_eq!(status.conversion, None);
+        assert_eq!(plan.unwrap().options, form.options);
+    }
+}
+
+/// The digest stays the same, and yet something is missing.
+#[test]
+fn more_platforms_of_a_sparse_index_are_copied() {
+    let sparse = |platforms: Value| form(&json!({"platforms": platforms, "indexPolicy": "Sparse"}));
+    let (one, two) = (
+        sparse(json!(["linux/amd64"])),
+        sparse(json!(["linux/amd64", "linux/arm64"])),
+    );
+    let before = converted("a", "a", one.text.as_deref().unwrap());
+    let (status, plan) = decide_in_form(&one, ("a", Some("a")), &before, None);
+    assert_eq!((status.state, plan), (ImageState::Present, None));
+    let (status, plan) = decide_in_form(&two, ("a", Some("a")), &before, None);
+    assert_eq!(status.state, ImageState::Pending);
+    assert!(plan.is_some());
+}
+
+#[test]
+fn a_tag_that_an_older_worker_may_move_waits_for_its_deadline() {
+    let until = Timestamp::from_second(1000).unwrap();
+    let mut fences = Fences::default();
+    fences.add(
+        DESTINATION.to_owned(),
+        Fence {
+            source: digest("old"),
+            options: PlannedOptions::default(),
+            until,
+        },
+    );
+    let decide_for = |source| {
+        decide(&Situation {
+            trigger: Trigger::SpecChanged,
+            scan: &scan(Ok(source), Ok(None)),
+            ended_run: None,
+            previous: &[],
+            drift: DriftPolicy::Correct,
+            form: &form(&json!({})),
+            shards: 1,
+            fences: &fences,
+        })
+    };
+    let held = decide_for("new");
+    assert_eq!((held.plan, held.held_until), (None, Some(until)));
+    let destination = &held.images[0].destinations[0];
+    assert_eq!(destination.state, ImageState::Pending);
+    assert!(destination.message.is_some());
+    let same = decide_for("old");
+    assert_eq!(same.held_until, None);
+    assert!(same.plan.is_some());
 }

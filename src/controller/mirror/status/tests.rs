@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::DestinationStatus;
-use crate::copy::Plan;
+use crate::api::{DestinationStatus, RunStatus};
+use crate::copy::{Plan, PlannedOptions, Progress};
 
 const START: i64 = 1_000_000;
 
@@ -20,7 +20,7 @@ fn image(name: &str, state: ImageState, reason: Option<Reason>) -> ImageStatus {
         destinations: vec![DestinationStatus {
             reference: format!("one.test/{name}:1"),
             digest: None,
-            state,
+            conversion: None,            state,
             reason: reason.map(|reason| reason.to_string()),
             message: reason.map(|_| "because".to_owned()),
         }],
@@ -30,12 +30,15 @@ fn image(name: &str, state: ImageState, reason: Option<Reason>) -> ImageStatus {
 fn decision(images: Vec<ImageStatus>, plans: bool, repeats_failures_only: bool) -> Decision {
     let plan = plans.then(|| Plan {
         version: Plan::VERSION,
+        options: PlannedOptions::default(),
+        shards: 1,
         images: Vec::new(),
     });
     Decision {
         plan,
         repeats_failures_only,
         images,
+        held_until: None,
         drifted: Vec::new(),
     }
 }
@@ -55,7 +58,7 @@ fn after(
         jitter: 0.5,
         now: time(second),
     };
-    after_scan(&input, decision, None)
+    after_scan(&input, decision)
 }
 
 /// Type, status and reason of each condition.
@@ -264,19 +267,71 @@ fn what_the_worker_does_shows_while_it_lasts() {
         Trigger::Due,
         0,
     );
+    let run = |workers| RunState {
+        workers,
+        progress: None,
+    };
     let stuck = while_following(
         &status,
-        &WorkerState::Blocked("ImagePullBackOff".to_owned()),
+        &run(WorkerState::Blocked("ImagePullBackOff".to_owned())),
     );
     assert_eq!(
         stuck.conditions[1].message,
         "copying 1 image; the worker is not running: ImagePullBackOff"
     );
-    assert_eq!(while_following(&stuck, &WorkerState::Starting), status);
-    let running = while_following(&status, &WorkerState::Running);
+    assert_eq!(while_following(&stuck, &run(WorkerState::Starting)), status);
+    let running = while_following(&status, &run(WorkerState::Running));
     assert_eq!(running.images[0].destinations[0].state, ImageState::Copying);
     assert_eq!(
         (running.pending, &running.conditions),
         (1, &status.conditions)
+    );
+}
+
+#[test]
+fn progress_counts_and_never_falls() {
+    let mut status = ImageMirrorStatus {
+        run: Some(RunStatus::default()),
+        ..ImageMirrorStatus::default()
+    };
+    for (bytes, expected) in [(10, 10), (30, 30), (20, 30)] {
+        let progress = Progress {
+            bytes,
+            images_written: 1,
+            ..Progress::default()
+        };
+        status = while_following(
+            &status,
+            &RunState {
+                workers: WorkerState::Running,
+                progress: Some(progress),
+            },
+        );
+        let run = status.run.as_ref().unwrap();
+        assert_eq!((run.bytes, run.images_copied), (expected, 1));
+    }
+}
+
+#[test]
+fn images_that_are_held_back_are_looked_at_when_they_can_be_copied() {
+    let mut decision = decision(
+        vec![image("a", ImageState::Pending, None)],
+        false,
+        true,
+    );
+    decision.held_until = Some(time(3));
+    let status = after(
+        &ImageMirrorStatus::default(),
+        &decision,
+        Trigger::SpecChanged,
+        0,
+    );
+    assert_eq!(status.next_scan_time, Some(Time(time(3))));
+    assert_eq!(
+        conditions_of(&status),
+        json!([
+            ["Ready", "Unknown", "Progressing"],
+            ["Reconciling", "True", "Progressing"]
+        ])
     );
 }

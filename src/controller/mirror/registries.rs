@@ -1,0 +1,153 @@
+//! The registries of one mirror, with whose rights each is asked.
+//!
+//! Secrets are read by name, in the namespace of the mirror, when they are needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+
+use crate::controller::request::{RequestError, request};
+use crate::copy::{
+    AccessCatalog, AccessReference, Clients, Failure, SecretContent, SecretContentError, Side,
+};
+use crate::oci::Reference;
+use crate::reason::Reason;
+use crate::registry::{Client, ManifestHead, ManifestReference};
+
+/// Clients where the Secrets could be read, failures where not.
+pub(super) struct Registries {
+    clients: Clients,
+    unusable: BTreeMap<String, Failure>,
+}
+
+type NameOf = fn(&AccessReference) -> Option<&String>;
+type AddTo = fn(&mut AccessCatalog, &str, &SecretContent) -> Result<(), SecretContentError>;
+
+impl Registries {
+    /// Reads the Secrets that the mirror names. One that is missing or malformed concerns only the
+    /// images that name it; an API server that does not answer concerns all.
+    pub(super) async fn open(
+        secrets: &Api<Secret>,
+        accesses: &BTreeSet<AccessReference>,
+    ) -> Result<Self, RequestError> {
+        let names: [(NameOf, AddTo); 2] = [
+            (
+                |access| access.credentials.as_ref(),
+                AccessCatalog::add_credentials,
+            ),
+            (
+                |access| access.certificates.as_ref(),
+                AccessCatalog::add_certificates,
+            ),
+        ];
+        let mut catalog = AccessCatalog::default();
+        let mut unusable = BTreeMap::new();
+        for (name_of, add_to) in names {
+            let names: BTreeSet<&String> = accesses.iter().filter_map(name_of).collect();
+            for name in names {
+                let added = read_secret(secrets, name).await?.and_then(|content| {
+                    add_to(&mut catalog, name, &content)
+                        .map_err(|error| invalid_secret(name, &error))
+                });
+                if let Err(failure) = added {
+                    unusable.insert(name.clone(), failure);
+                }
+            }
+        }
+        Ok(Self {
+            clients: Clients::new(catalog),
+            unusable,
+        })
+    }
+
+    /// A client for the registry of a reference.
+    pub(super) fn client(
+        &self,
+        side: Side,
+        reference: &Reference,
+        access: &AccessReference,
+    ) -> Result<Client, Failure> {
+        self.refuse_unusable(access)?;
+        self.clients.get(side, reference, access)
+    }
+
+    fn refuse_unusable(&self, access: &AccessReference) -> Result<(), Failure> {
+        let mut secrets = [&access.credentials, &access.certificates]
+            .into_iter()
+            .flatten();
+        let failure = secrets.find_map(|name| self.unusable.get(name));
+        failure.map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// What is under a reference; a digest wins over a tag.
+    pub(super) async fn head(
+        &self,
+        side: Side,
+        reference: &Reference,
+        access: &AccessReference,
+    ) -> Result<Option<ManifestHead>, Failure> {
+        let wanted = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => ManifestReference::Digest(digest),
+            (None, Some(tag)) => ManifestReference::Tag(tag),
+            // A reference has at least one of them.
+            (None, None) => return Ok(None),
+        };
+        let found = async {
+            let client = self.client(side, reference, access)?;
+            let head = client.head_manifest(reference.repository(), wanted).await;
+            head.map_err(|error| Failure::of_registry(side, &error))
+        };
+        found
+            .await
+            .map_err(|failure| naming_secret(failure, access))
+    }
+}
+
+/// Adds the Secret to mend to a failure that is about one.
+pub(super) fn naming_secret(mut failure: Failure, access: &AccessReference) -> Failure {
+    let hint = match (failure.reason, &access.credentials, &access.certificates) {
+        (Reason::AuthenticationFailed | Reason::PullDenied | Reason::PushDenied, Some(name), _) => {
+            format!(" (credentials of Secret {name})")
+        }
+        (Reason::AuthenticationFailed | Reason::PullDenied | Reason::PushDenied, None, _) => {
+            " (no secretRef is set)".to_owned()
+        }
+        (Reason::TlsUntrusted | Reason::SecretInvalid, _, Some(name)) => {
+            format!(" (certificates of Secret {name})")
+        }
+        (Reason::TlsUntrusted, _, None) => " (no certSecretRef is set)".to_owned(),
+        _ => return failure,
+    };
+    failure.message.push_str(&hint);
+    failure
+}
+
+async fn read_secret(
+    secrets: &Api<Secret>,
+    name: &str,
+) -> Result<Result<SecretContent, Failure>, RequestError> {
+    let Some(secret) = request(secrets.get_opt(name)).await? else {
+        return Ok(Err(Failure {
+            reason: Reason::SecretNotFound,
+            message: format!(
+                "Secret {name} does not exist in this namespace; create it or correct the reference"
+            ),
+        }));
+    };
+    let mut data = secret.data.unwrap_or_default();
+    let mut content = SecretContent::default();
+    for key in SecretContent::KEYS {
+        if let Some(value) = data.remove(key) {
+            content.insert(key, value.0);
+        }
+    }
+    Ok(Ok(content))
+}
+
+fn invalid_secret(name: &str, problem: &SecretContentError) -> Failure {
+    Failure {
+        reason: Reason::SecretInvalid,
+        message: format!("Secret {name}: {problem}"),
+    }
+}

@@ -1,0 +1,92 @@
+//! What the status says of runs: the one that goes on, and the last ones that have ended. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::runs::RunResult as Ended;
+use super::step::{RunObservation, Trigger};
+use crate::api::{ImageMirrorStatus, RunResult, RunStatus};
+use crate::copy::{Plan, Progress};
+
+/// Runs that the status remembers.
+const REMEMBERED_RUNS: usize = 5;
+
+/// The entry of a run that has just been started.
+pub(super) fn started(job: &str, plan: &Plan, now: Timestamp) -> RunStatus {
+    let copies = plan.images.iter().map(|image| image.destinations.len());
+    RunStatus {
+        job: job.to_owned(),
+        start_time: Some(Time(now)),
+        images_planned: i64::try_from(copies.sum::<usize>()).unwrap_or(i64::MAX),
+        ..RunStatus::default()
+    }
+}
+
+/// Writes down how far a run is. A worker that was replaced begins to count anew; what was sent before stays
+/// true.
+pub(super) fn count(run: &mut RunStatus, progress: Progress) {
+    run.bytes = run.bytes.max(number(progress.bytes));
+    run.blobs_copied = run.blobs_copied.max(number(progress.blobs_copied));
+    run.blobs_mounted = run.blobs_mounted.max(number(progress.blobs_mounted));
+    run.blobs_skipped = run.blobs_skipped.max(number(progress.blobs_skipped));
+    run.images_copied = run.images_copied.max(number(progress.images_written));
+}
+
+/// The entry of the run whose end has just been noticed.
+pub(super) fn ended(
+    previous: &ImageMirrorStatus,
+    trigger: Trigger,
+    newest: Option<&RunObservation>,
+    result: Option<&Ended>,
+    now: Timestamp,
+) -> Option<RunStatus> {
+    let recorded = previous.run.as_ref();
+    let completion_time = Some(Time(now));
+    let (Some(result), Some(newest)) = (result, newest) else {
+        return recorded
+            .filter(|run| trigger == Trigger::RunLost || run.completion_time.is_none())
+            .map(|run| RunStatus {
+                completion_time,
+                result: Some(RunResult::Lost),
+                ..run.clone()
+            });
+    };
+    let recorded = recorded.filter(|run| run.job == newest.job);
+    let counts = &result.counts;
+    let failed = result.ended.job_failure.is_some() || !result.ended.failures.is_empty();
+    Some(RunStatus {
+        job: newest.job.clone(),
+        start_time: recorded.and_then(|run| run.start_time.clone()),
+        completion_time,
+        result: Some(if failed {
+            RunResult::Failed
+        } else {
+            RunResult::Succeeded
+        }),
+        images_planned: recorded.map_or(0, |run| run.images_planned),
+        images_copied: number(counts.images_written),
+        images_failed: i64::try_from(result.failed).unwrap_or(i64::MAX),
+        bytes: number(counts.bytes),
+        blobs_copied: number(counts.blobs_copied),
+        blobs_mounted: number(counts.blobs_mounted),
+        blobs_skipped: number(counts.blobs_skipped),
+    })
+}
+
+/// The last runs, with the one that has just ended.
+pub(super) fn history(previous: &ImageMirrorStatus, ended: Option<&RunStatus>) -> Vec<RunStatus> {
+    let others = previous
+        .history
+        .iter()
+        .filter(|run| ended.is_none_or(|ended| ended.job != run.job));
+    ended
+        .into_iter()
+        .chain(others)
+        .take(REMEMBERED_RUNS)
+        .cloned()
+        .collect()
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
