@@ -13,11 +13,15 @@
 
 mod admission;
 mod bad_input;
+mod conflict;
 mod copying;
 mod drift;
+mod form;
 mod gitops;
 mod harness;
 mod interruption;
 mod operations;
 mod plugin;
+mod pruning;
 mod selection;
+mod sharing;

@@ -218,7 +218,8 @@ const PREFIX: &str = concat!(
 );
 
 /// `OS/ARCHITECTURE[/VARIANT]`; `oci::Platform` parses what passes.
-const PLATFORM: &str = r"^[A-Za-z0-9_.-]+(\([A-Za-z0-9_.-]+\))?/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$";
+const PLATFORM: &str =
+    r"^[A-Za-z0-9_.-]+(\([A-Za-z0-9_.-]+\))?/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$";
 
 fn one_hour() -> String {
     "1h".to_owned()

@@ -42,9 +42,7 @@ mod worker_pod;
 pub use condition::{ConditionType, Conditions, find_condition};
 pub use copy_options::{CompressionAlgorithm, ImageFormat, IndexPolicy, LayerCompression, Limits};
 pub use definition::definitions;
-pub use image_mirror::{
-    Destination, DriftPolicy, ImageMirror, ImageMirrorSpec,
-};
+pub use image_mirror::{Destination, DriftPolicy, ImageMirror, ImageMirrorSpec};
 pub use image_mirror_status::{
     ConversionStatus, DestinationStatus, ImageMirrorStatus, ImageState, ImageStatus, PruneStatus,
     RunResult, RunStatus, UnwantedTag,

@@ -44,7 +44,12 @@ pub(super) struct Arguments {
     state_directory: Option<PathBuf>,
 
     /// The number of this worker among those that share the plan, from 0
-    #[arg(long, value_name = "NUMBER", env = "JOB_COMPLETION_INDEX", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "JOB_COMPLETION_INDEX",
+        default_value_t = 0
+    )]
     shard: u32,
 
     /// When to stop, whatever is missing (RFC 3339)

@@ -18,8 +18,10 @@ use futures::StreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
+use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Client, Config};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::admin::Readiness;
@@ -28,7 +30,7 @@ use self::events::Events;
 use self::lease::{Candidate, Timing};
 use self::metrics::Metrics;
 pub(crate) use self::mirror::Wanted;
-use self::mirror::WorkerPods;
+use self::mirror::{Claims, WorkerPods};
 use self::status_pace::StatusPace;
 use crate::api::ImageMirror;
 
@@ -61,6 +63,9 @@ struct Context {
     events: Events,
     error_pauses: ErrorPauses,
     status_pace: StatusPace,
+    claims: Claims,
+    /// Whether what all mirrors want is known.
+    claims_known: watch::Sender<bool>,
 }
 
 /// Why the operator ended.
@@ -130,6 +135,8 @@ async fn operate(
         metrics,
         error_pauses: ErrorPauses::default(),
         status_pace: StatusPace::default(),
+        claims: Claims::default(),
+        claims_known: watch::Sender::new(false),
     });
     let led = candidate
         .run_while_leading(cancel, reconcile_all(options, &context, cancel))
@@ -159,11 +166,14 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
             .map(|namespace| Some(namespace.as_str()))
             .collect()
     };
+    let mut stores = Vec::new();
     let controllers = namespaces.into_iter().map(|namespace| {
         let mirrors: Api<ImageMirror> = scoped(&context.client, namespace);
         let jobs: Api<Job> = scoped(&context.client, namespace);
         let ours = watcher::Config::default().labels(mirror::MIRROR_UID_LABEL);
-        Controller::new(mirrors, watcher::Config::default())
+        let controller = Controller::new(mirrors, watcher::Config::default());
+        stores.push(controller.store());
+        controller
             .owns(jobs, ours)
             .with_config(ControllerConfig::default().concurrency(options.concurrency))
             .graceful_shutdown_on(cancel.clone().cancelled_owned())
@@ -173,7 +183,23 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
                 std::future::ready(())
             })
     });
-    futures::future::join_all(controllers).await;
+    let controllers: Vec<_> = controllers.collect();
+    let knowing = know_claims(context, &stores);
+    futures::join!(futures::future::join_all(controllers), knowing);
+}
+
+/// Reads what all mirrors want, before any is acted upon: one that is looked at first is not the first.
+async fn know_claims(context: &Context, stores: &[Store<ImageMirror>]) {
+    for store in stores {
+        // An error means that the controller has ended.
+        if store.wait_until_ready().await.is_err() {
+            return;
+        }
+        for mirror in store.state() {
+            context.claims.enter(&mirror);
+        }
+    }
+    context.claims_known.send_replace(true);
 }
 
 /// Logs what went wrong with a reconcile, and forgets objects that are gone.
@@ -185,6 +211,8 @@ fn report<T>(context: &Context, result: &Result<T, ControllerError>) {
             context.metrics.forget(&key);
             context.error_pauses.succeeded(&key);
             context.status_pace.forget(&key);
+            let namespace = object.namespace.as_deref().unwrap_or_default();
+            context.claims.forget(namespace, &object.name);
         }
         Err(error) => tracing::warn!(error = %with_causes(error), "reconcile failed"),
     }

@@ -23,9 +23,7 @@ impl StatusPace {
     /// How long mere progress has to wait; nothing if it may be written now.
     pub(super) fn wait(&self, key: &str) -> Option<Duration> {
         let elapsed = self.lock().get(key)?.elapsed();
-        PERIOD
-            .checked_sub(elapsed)
-            .filter(|wait| !wait.is_zero())
+        PERIOD.checked_sub(elapsed).filter(|wait| !wait.is_zero())
     }
 
     /// The object is gone.

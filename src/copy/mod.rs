@@ -21,8 +21,8 @@ mod record;
 mod referrers;
 mod report;
 mod root;
-mod shard;
 mod selection;
+mod shard;
 mod task;
 mod write;
 

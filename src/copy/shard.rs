@@ -69,7 +69,9 @@ mod tests {
             .enumerate()
             .flat_map(|(repository, tags)| {
                 (0..*tags).map(move |tag| PlannedImage {
-                    source: format!("one.test/repository-{repository}:{tag}").parse().unwrap(),
+                    source: format!("one.test/repository-{repository}:{tag}")
+                        .parse()
+                        .unwrap(),
                     access: AccessReference::default(),
                     digest: Digest::sha256(b"image"),
                     destinations: Vec::new(),
@@ -94,7 +96,11 @@ mod tests {
         let first = sources(&plan.clone().of_shard(0));
         assert_eq!(
             first,
-            ["one.test/repository-0:0", "one.test/repository-0:1", "one.test/repository-0:2"]
+            [
+                "one.test/repository-0:0",
+                "one.test/repository-0:1",
+                "one.test/repository-0:2"
+            ]
         );
         assert_eq!(plan.of_shard(1).images.len(), 3);
     }

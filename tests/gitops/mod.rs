@@ -68,6 +68,7 @@ fn mirror() -> Value {
             "interval": "1h", "timeout": "1h", "suspend": false, "drift": "Correct",
             "indexPolicy": "Preserve", "format": "Preserve", "compression": {"algorithm": "Preserve"},
             "limits": {"parallelImages": 48, "shards": 1}, "pod": {},
+            "prune": {"mode": "None", "grace": "336h", "maxPercent": 10}, "deletionPolicy": "Orphan",
             "sources": [{"image": "docker.io/library/nginx:1.29", "insecure": false}],
             "destinations": [{
                 "prefix": "registry.corp.example/mirror", "path": "{registry}/{repository}", "tag": "{tag}",

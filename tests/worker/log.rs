@@ -32,7 +32,9 @@ async fn the_log_says_which_digest_came_from_which() {
     plan["options"] = json!(options);
     let pod = Pod::new(&plan);
 
-    let (code, _, log) = tokio::task::spawn_blocking(move || pod.run()).await.unwrap();
+    let (code, _, log) = tokio::task::spawn_blocking(move || pod.run())
+        .await
+        .unwrap();
 
     assert_eq!(code, Some(0), "{log}");
     let there = Digest::sha256(&destination.manifest("app", "v1").unwrap().bytes);
@@ -63,7 +65,9 @@ async fn the_log_says_why_an_image_was_not_copied() {
     }]));
     let pod = Pod::new(&plan);
 
-    let (_, report, log) = tokio::task::spawn_blocking(move || pod.run()).await.unwrap();
+    let (_, report, log) = tokio::task::spawn_blocking(move || pod.run())
+        .await
+        .unwrap();
 
     let failures: Vec<Reason> = records(&log)
         .into_iter()

@@ -34,7 +34,12 @@ async fn each_of_two_workers_copies_its_half() {
         assert_eq!(code, Some(0), "{log}");
         assert_eq!(report["imagesCopied"], 2);
         let there = |name: &&str| destination.manifest(name, "v1").is_some();
-        places.push(["one", "two", "three", "four"].iter().filter(|name| there(name)).count());
+        places.push(
+            ["one", "two", "three", "four"]
+                .iter()
+                .filter(|name| there(name))
+                .count(),
+        );
     }
     assert_eq!(places, [2, 4]);
 }

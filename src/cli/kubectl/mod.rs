@@ -8,6 +8,7 @@
 //! | `table.rs` | columns, ages, digests | none |
 //! | `get.rs`, `overview.rs` | mirrors, and what is wrong with them | the first |
 //! | `images.rs`, `listing.rs` | the images of a mirror | the first |
+//! | `plan.rs` | tags that a mirror will remove | the API server |
 //! | `sync.rs`, `wait.rs`, `follow.rs` | asking for a scan, waiting for an end | all |
 //! | `verdict.rs` | whether waiting is over | none |
 //! | `suspension.rs`, `ownership.rs` | suspend and resume; what Git will say to it | the first |
@@ -24,6 +25,7 @@ mod images;
 mod listing;
 mod overview;
 mod ownership;
+mod plan;
 mod suspension;
 mod sync;
 mod table;
@@ -101,6 +103,7 @@ enum Called {
 enum Command {
     Get(get::Arguments),
     Images(images::Arguments),
+    Plan(plan::Arguments),
     Sync(sync::Arguments),
     Wait(wait::Arguments),
     Suspend(suspension::SuspendArguments),
@@ -138,6 +141,7 @@ impl Arguments {
         match self.command {
             Command::Get(arguments) => arguments.run(&cluster, words).await,
             Command::Images(arguments) => arguments.run(&cluster).await,
+            Command::Plan(arguments) => arguments.run(&cluster).await,
             Command::Sync(arguments) => arguments.run(&cluster, words).await,
             Command::Wait(arguments) => arguments.run(&cluster).await,
             Command::Suspend(arguments) => arguments.run(&cluster).await,

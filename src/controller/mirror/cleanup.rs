@@ -77,7 +77,9 @@ impl Reconciler<'_> {
                 .iter()
                 .map(|(written, _)| written.clone())
                 .collect();
-            let failed = self.remove_all(&due, &mut ledger, &mut pruned.notices).await?;
+            let failed = self
+                .remove_all(&due, &mut ledger, &mut pruned.notices)
+                .await?;
             problem = failed.into_iter().next();
         }
         if ledger != before {
@@ -103,6 +105,11 @@ impl Reconciler<'_> {
         let registries = Registries::open(&self.secrets(), &accesses).await?;
         let mut failed = Vec::new();
         for written in due {
+            let claims = &self.context.claims;
+            if claims.is_wanted_by_another(&self.mirror, &written.reference) {
+                ledger.remove(&written.reference);
+                continue;
+            }
             match remove(&registries, written).await {
                 Removal::Removed => {
                     ledger.remove(&written.reference);

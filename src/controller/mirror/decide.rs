@@ -13,7 +13,7 @@ use super::verdict::{Case, Verdict};
 use super::wanted::UnlistedRepository;
 use crate::api::{DestinationStatus, DriftPolicy, ImageState, ImageStatus};
 use crate::copy::{Copied, Failure, Plan, PlannedDestination, PlannedImage};
-use crate::oci::Digest;
+use crate::oci::{Digest, Reference};
 use crate::reason::Reason;
 
 /// Most images of one run; what is missing beyond them is copied by the next one. So many fit into the one
@@ -67,6 +67,8 @@ pub(super) struct Situation<'a> {
     pub(super) form: &'a Form,
     /// Workers of the next run.
     pub(super) shards: u32,
+    /// Which other mirror keeps what this one wants as well.
+    pub(super) owners: &'a BTreeMap<Reference, String>,
     /// What must not be written yet.
     pub(super) fences: &'a Fences,
 }

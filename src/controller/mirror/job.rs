@@ -57,9 +57,7 @@ impl RunInput<'_> {
     /// When the workers must have stopped. It is no part of what the run is named by, so that the same decision
     /// a moment later is the same run.
     pub(super) fn deadline(&self) -> Timestamp {
-        self.now
-            .checked_add(self.timeout)
-            .unwrap_or(Timestamp::MAX)
+        self.now.checked_add(self.timeout).unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -86,9 +86,7 @@ fn stopped_for_certain(job: &Job, now: Timestamp) -> Timestamp {
         .get(DEADLINE_ANNOTATION)
         .and_then(|deadline| deadline.parse::<Timestamp>().ok())
         .unwrap_or(now);
-    deadline
-        .checked_add(CLOCK_MARGIN)
-        .unwrap_or(Timestamp::MAX)
+    deadline.checked_add(CLOCK_MARGIN).unwrap_or(Timestamp::MAX)
 }
 
 /// Conditions that mean that the outcome is settled. `SuccessCriteriaMet` and `FailureTarget` come
@@ -158,7 +156,9 @@ mod tests {
 
     #[test]
     fn the_newest_is_the_one_that_was_created_last() {
-        let old = job("old", |job| job["status"]["conditions"] = condition("Complete"));
+        let old = job("old", |job| {
+            job["status"]["conditions"] = condition("Complete");
+        });
         let new = job("new", |job| {
             job["metadata"]["creationTimestamp"] = json!(at(NOW - 10).to_string());
         });
@@ -188,8 +188,7 @@ mod tests {
     #[test]
     fn pods_of_a_run_whose_outcome_is_settled_may_be_at_work() {
         let ended = job("ended", |job| {
-            job["status"] =
-                json!({"active": 0, "terminating": 1, "conditions": condition("SuccessCriteriaMet")});
+            job["status"] = json!({"active": 0, "terminating": 1, "conditions": condition("SuccessCriteriaMet")});
         });
         let jobs = of(&[ended]);
         assert!(jobs.newest.unwrap().ended);

@@ -62,7 +62,9 @@ impl Ledger {
         for (image, status) in scan.images.iter().zip(&decision.images) {
             let source = image.wanted.source.to_string();
             let destinations = image.wanted.destinations.iter();
-            let places = destinations.zip(&image.destinations).zip(&status.destinations);
+            let places = destinations
+                .zip(&image.destinations)
+                .zip(&status.destinations);
             for ((destination, found), status) in places {
                 let name = (source.clone(), status.reference.clone());
                 // Without the plan nobody knows what it wrote.

@@ -5,6 +5,7 @@
 //! | `step.rs` | what to do first | none |
 //! | `wanted.rs` | the spec as checked values | none |
 //! | `form.rs` | in which form images are wanted | none |
+//! | `claims.rs` | which mirror keeps a tag that several want | none |
 //! | `scan.rs` | asks registries for digests | registries |
 //! | `registries.rs` | with whose rights registries are asked | Secrets |
 //! | `decide.rs` | what is copied | none |
@@ -20,6 +21,7 @@
 //! | `run_record.rs` | what the status says of runs | none |
 //! | `runs.rs` | finds, starts, stops and reads runs | API server |
 
+mod claims;
 mod cleanup;
 mod decide;
 mod fence;
@@ -42,6 +44,7 @@ mod step;
 mod verdict;
 mod wanted;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +56,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
+pub(crate) use self::claims::Claims;
 pub(crate) use self::job::MIRROR_UID_LABEL;
 pub(crate) use self::pod::WorkerPods;
 
@@ -61,7 +65,7 @@ use self::job::{Run, RunInput};
 use self::job_state::JobsOfMirror;
 use self::pages::{Pages, PagesError};
 use self::runs::{RunResult, Runs, StartError};
-use self::scan::ScanError;
+use self::scan::{Scan, ScanError};
 use self::status::StatusInput;
 use self::step::{Step, Trigger, next_step, requested_at};
 use self::wanted::SpecError;
@@ -69,7 +73,7 @@ pub(crate) use self::wanted::Wanted;
 use super::request::{RequestError, request};
 use super::{Context, key};
 use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, ImageStatus, RunStatus};
-use crate::oci::Digest;
+use crate::oci::{Digest, Reference};
 use crate::packed::PackError;
 
 /// How long to wait for the pods of a run that was given up.
@@ -113,6 +117,9 @@ pub(crate) async fn reconcile(
     mirror: Arc<ImageMirror>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
+    // An error means that the process ends.
+    let mut known = context.claims_known.subscribe();
+    let _ = known.wait_for(|known| *known).await;
     let timer = context.metrics.reconcile();
     let result = reconcile_newest(&mirror, &context).await;
     timer.finish(result.is_ok());
@@ -184,11 +191,7 @@ impl Reconciler<'_> {
         Ok(Action::requeue(FOLLOW_PERIOD))
     }
 
-    async fn scan(
-        &self,
-        trigger: Trigger,
-        jobs: &JobsOfMirror,
-    ) -> Result<Action, Error> {
+    async fn scan(&self, trigger: Trigger, jobs: &JobsOfMirror) -> Result<Action, Error> {
         let previous = self.previous();
         let wanted = match Wanted::new(&self.mirror.spec) {
             Ok(wanted) => wanted,
@@ -203,6 +206,7 @@ impl Reconciler<'_> {
             (Trigger::RunEnded, Some(run)) => Some(self.runs.result(&run.job, converts).await?),
             _ => None,
         };
+        self.context.claims.enter(&self.mirror);
         self.keep_finalizer().await?;
         let scan = match scan::scan(&self.secrets(), &wanted).await {
             Ok(scan) => scan,
@@ -225,12 +229,21 @@ impl Reconciler<'_> {
             drift: self.mirror.spec.drift,
             form: &wanted.form,
             shards: wanted.shards,
+            owners: &self.owners(&scan),
             fences: &fences,
         });
         let ended_run = result.as_ref().map(|result| &result.ended);
-        let pruned = self.prune(&wanted.prune, &scan, &decision, ended_run).await?;
+        let pruned = self
+            .prune(&wanted.prune, &scan, &decision, ended_run)
+            .await?;
         let started = self.start(&mut decision, &wanted).await?;
-        let ended = run_record::ended(&previous, trigger, jobs.newest.as_ref(), result.as_ref(), self.now);
+        let ended = run_record::ended(
+            &previous,
+            trigger,
+            jobs.newest.as_ref(),
+            result.as_ref(),
+            self.now,
+        );
         let input = self.status_input(&previous, trigger, wanted.interval);
         let mut status = status::after_scan(&input, &decision);
         status.prune = pruned.status;
@@ -245,6 +258,17 @@ impl Reconciler<'_> {
             .await;
         self.publish(&pruned.notices).await;
         Ok(self.until_next_scan(&status))
+    }
+
+    /// What other mirrors keep of what this one wants.
+    fn owners(&self, scan: &Scan) -> BTreeMap<Reference, String> {
+        let images = scan.images.iter();
+        let wanted = images.flat_map(|image| &image.wanted.destinations);
+        let owned = wanted.filter_map(|wanted| {
+            let owner = self.context.claims.owner(&self.mirror, &wanted.reference)?;
+            Some((wanted.reference.clone(), owner))
+        });
+        owned.collect()
     }
 
     /// Keeps all images, and says where.

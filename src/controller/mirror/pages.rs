@@ -249,7 +249,8 @@ mod tests {
         let destination = |registry: &str| DestinationStatus {
             reference: format!("{registry}.example/mirror/docker.io/library/nginx:1.{number}"),
             digest: Some(digest.clone()),
-            conversion: None,            state: ImageState::Present,
+            conversion: None,
+            state: ImageState::Present,
             reason: None,
             message: None,
         };

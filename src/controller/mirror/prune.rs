@@ -134,10 +134,16 @@ mod tests {
         #[case] now: i64,
         #[case] expected: usize,
     ) {
-        let plan = plan(&ledger(unwanted), &rules(PruneMode::Delete, grace, 10), at(now));
+        let plan = plan(
+            &ledger(unwanted),
+            &rules(PruneMode::Delete, grace, 10),
+            at(now),
+        );
         assert_eq!(plan.removals().len(), expected);
         assert_eq!(plan.unwanted.len(), unwanted.len());
-        let first = unwanted.first().map(|second| at(second + i64::try_from(grace).unwrap()));
+        let first = unwanted
+            .first()
+            .map(|second| at(second + i64::try_from(grace).unwrap()));
         assert_eq!(plan.next(), first);
     }
 

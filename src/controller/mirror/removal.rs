@@ -33,7 +33,10 @@ pub(super) async fn remove(registries: &Registries, written: &Written) -> Remova
 
 async fn try_remove(registries: &Registries, written: &Written) -> Result<Removal, Failure> {
     let (reference, access) = (&written.reference, &written.access);
-    match registries.head(Side::Destination, reference, access).await? {
+    match registries
+        .head(Side::Destination, reference, access)
+        .await?
+    {
         None => return Ok(Removal::Gone),
         Some(head) if head.digest != written.digest => return Ok(Removal::Moved),
         Some(_) => {}
@@ -46,7 +49,10 @@ async fn try_remove(registries: &Registries, written: &Written) -> Result<Remova
     if !removed {
         remove_manifest(&client, written).await?;
     }
-    match registries.head(Side::Destination, reference, access).await? {
+    match registries
+        .head(Side::Destination, reference, access)
+        .await?
+    {
         None => Ok(Removal::Removed),
         Some(_) => Err(not_removed(
             reference,
@@ -66,7 +72,13 @@ async fn remove_manifest(client: &Client, written: &Written) -> Result<(), Failu
             ),
         ));
     }
-    if delete(client, reference, ManifestReference::Digest(&written.digest)).await? {
+    if delete(
+        client,
+        reference,
+        ManifestReference::Digest(&written.digest),
+    )
+    .await?
+    {
         Ok(())
     } else {
         Err(not_removed(
@@ -91,7 +103,9 @@ async fn other_tag(
     if listed.truncated {
         return Err(not_removed(
             reference,
-            &format!("its repository has more than {MAX_TAGS} tags, and another one may point at the same manifest"),
+            &format!(
+                "its repository has more than {MAX_TAGS} tags, and another one may point at the same manifest"
+            ),
         ));
     }
     for tag in listed.tags {

@@ -188,10 +188,13 @@ impl Runs {
         let mut told = false;
         for pod in running {
             let log = self.log(pod, PROGRESS_LINES, PROGRESS_BYTES).await;
-            let last = log.lines().rev().find_map(|line| match Record::parse(line) {
-                Some(Record::Progress(progress)) => Some(progress),
-                _ => None,
-            });
+            let last = log
+                .lines()
+                .rev()
+                .find_map(|line| match Record::parse(line) {
+                    Some(Record::Progress(progress)) => Some(progress),
+                    _ => None,
+                });
             told |= last.is_some();
             total = total + last.unwrap_or_default();
         }
@@ -234,7 +237,9 @@ impl Runs {
             for pod in &pods {
                 let lines = lines.saturating_add(LAST_LINES);
                 let log = self.log(pod, lines, OUTCOME_BYTES).await;
-                result.ended.add_records(log.lines().filter_map(Record::parse));
+                result
+                    .ended
+                    .add_records(log.lines().filter_map(Record::parse));
             }
         }
         Ok(result)

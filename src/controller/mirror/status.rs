@@ -87,10 +87,7 @@ impl Counts {
 }
 
 /// The status after a scan, but for its runs.
-pub(super) fn after_scan(
-    input: &StatusInput<'_>,
-    decision: &Decision,
-) -> ImageMirrorStatus {
+pub(super) fn after_scan(input: &StatusInput<'_>, decision: &Decision) -> ImageMirrorStatus {
     let counts = Counts::of(&decision.images);
     let running = decision.plan.is_some();
     let conditions = conditions(input, decision, counts);
@@ -156,10 +153,7 @@ pub(super) fn for_invalid_spec(input: &StatusInput<'_>, error: &SpecError) -> Im
 
 /// The status while a run is followed: images that wait are being copied once a worker runs, and the
 /// progress message tells what keeps one from running.
-pub(super) fn while_following(
-    previous: &ImageMirrorStatus,
-    run: &RunState,
-) -> ImageMirrorStatus {
+pub(super) fn while_following(previous: &ImageMirrorStatus, run: &RunState) -> ImageMirrorStatus {
     let worker = &run.workers;
     let mut status = previous.clone();
     if let (Some(run), Some(progress)) = (&mut status.run, run.progress) {

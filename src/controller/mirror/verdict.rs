@@ -8,7 +8,7 @@ use super::scan::ImageScan;
 use super::step::Trigger;
 use crate::api::{ConversionStatus, DestinationStatus, DriftPolicy, ImageState, ImageStatus};
 use crate::copy::{Failure, PlannedDestination};
-use crate::oci::Digest;
+use crate::oci::{Digest, Reference};
 use crate::reason::Reason;
 
 /// What a person can do about a tag that is not put back.
@@ -129,6 +129,10 @@ impl Case<'_> {
 
     /// Decides.
     pub(super) fn verdict(&self) -> Verdict {
+        let reference = &self.destination.reference;
+        if let Some(owner) = self.situation.owners.get(reference) {
+            return Verdict::failed(&conflict(reference, owner));
+        }
         let (head, found) = match (&self.image.source, self.found) {
             (Err(failure), _) | (Ok(_), Err(failure)) => return Verdict::failed(failure),
             (Ok(head), Ok(found)) => (head, found.as_ref()),
@@ -146,7 +150,7 @@ impl Case<'_> {
         }
         let verdict = self.missing();
         let until = self.situation.fences.until(
-            &self.destination.reference.to_string(),
+            &reference.to_string(),
             &head.digest,
             &self.situation.form.options,
         );
@@ -160,9 +164,7 @@ impl Case<'_> {
     fn missing(&self) -> Verdict {
         match self.previous {
             Some((_, previous)) if self.is_about_the_same() => match previous.state {
-                ImageState::Present | ImageState::Drifted => {
-                    Verdict::drifted(self.situation.drift)
-                }
+                ImageState::Present | ImageState::Drifted => Verdict::drifted(self.situation.drift),
                 ImageState::Failed if self.situation.trigger == Trigger::Due => {
                     Verdict::repeated(previous)
                 }
@@ -231,6 +233,15 @@ impl Case<'_> {
             _ => return failure.clone(),
         };
         naming_secret(failure.clone(), access)
+    }
+}
+
+fn conflict(reference: &Reference, owner: &str) -> Failure {
+    Failure {
+        reason: Reason::Conflict,
+        message: format!(
+            "{owner}, which is older, keeps {reference}; give one of the two another prefix, path or tag"
+        ),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::claims::{ClaimedTags, RepositoryName, repository_name};
 use super::form::Form;
 use super::prune::PruneRules;
 use crate::api::{Destination, ImageMirrorSpec, LatestOrder, SecretReference, Source, TagRules};
@@ -42,7 +43,7 @@ enum WantedSource {
         image: Reference,
         access: AccessReference,
     },
-    Repository(WantedRepository),
+    Repository(Box<WantedRepository>),
 }
 
 /// A repository, of which some tags are wanted.
@@ -52,6 +53,8 @@ pub(crate) struct WantedRepository {
     pub(crate) location: Reference,
     /// Which of its tags.
     selection: TagSelection,
+    /// The same as they are written.
+    rules: Rules,
     /// With whose rights they are listed and read.
     pub(crate) access: AccessReference,
 }
@@ -212,7 +215,7 @@ impl Wanted {
     /// The repositories whose tags have to be listed, in the order that [`Self::expand`] takes them in.
     pub(crate) fn repositories(&self) -> impl Iterator<Item = &WantedRepository> {
         self.sources.iter().filter_map(|source| match source {
-            WantedSource::Repository(repository) => Some(repository),
+            WantedSource::Repository(repository) => Some(repository.as_ref()),
             WantedSource::Image { .. } => None,
         })
     }
@@ -224,6 +227,33 @@ impl Wanted {
             WantedSource::Repository(repository) => repository.access.clone(),
         });
         sources.chain(self.destinations.iter().map(destination_access))
+    }
+
+    /// What is wanted of which repository of a destination, as far as the spec alone says.
+    pub(super) fn claims(&self) -> Vec<(RepositoryName, ClaimedTags)> {
+        let mut claims = Vec::new();
+        for source in &self.sources {
+            let (location, rules) = match source {
+                WantedSource::Image { image, .. } => (image, None),
+                WantedSource::Repository(repository) => {
+                    (&repository.location, Some(&repository.rules))
+                }
+            };
+            // It was checked when the spec was.
+            let destinations = self.destinations_of(location).unwrap_or_default();
+            for (planned, destination) in destinations.into_iter().zip(&self.destinations) {
+                let repository = repository_name(&planned.reference);
+                let tags = match rules {
+                    None => ClaimedTags::One(planned.reference),
+                    Some(rules) => ClaimedTags::Selected {
+                        rules: rules.clone(),
+                        template: destination.tag.clone(),
+                    },
+                };
+                claims.push((repository, tags));
+            }
+        }
+        claims
     }
 
     /// All images, given the tags that are selected of each of [`Self::repositories`].
@@ -362,11 +392,12 @@ fn wanted_source(index: usize, source: &Source) -> Result<WantedSource, SpecErro
             let rules = rules(source.tags.as_ref());
             let selection =
                 TagSelection::new(&rules).map_err(|source| SpecError::Tags { index, source })?;
-            Ok(WantedSource::Repository(WantedRepository {
+            Ok(WantedSource::Repository(Box::new(WantedRepository {
                 location,
                 selection,
+                rules,
                 access,
-            }))
+            })))
         }
         (Some(_), Some(_)) | (None, None) => Err(SpecError::Source { index }),
     }

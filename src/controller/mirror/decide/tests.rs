@@ -56,7 +56,8 @@ fn previous(source: &str, destination: Option<&str>, state: ImageState) -> Vec<I
         destinations: vec![DestinationStatus {
             reference: DESTINATION.to_owned(),
             digest: destination.map(|found| digest(found).to_string()),
-            conversion: None,            state,
+            conversion: None,
+            state,
             reason: failed.then(|| "PushDenied".to_owned()),
             message: failed.then(|| "before".to_owned()),
         }],
@@ -87,6 +88,7 @@ fn decide_with(
         drift: DriftPolicy::Correct,
         form: &form(&json!({})),
         shards: 1,
+        owners: &BTreeMap::new(),
         fences: &Fences::default(),
     });
     let destination = decision.images[0].destinations[0].clone();
@@ -311,6 +313,7 @@ fn drift_that_is_only_reported_is_left_as_it_is() {
             drift: DriftPolicy::Report,
             form: &form(&json!({})),
             shards: 1,
+            owners: &BTreeMap::new(),
             fences: &Fences::default(),
         })
     };
@@ -361,6 +364,7 @@ fn decide_in_form(
         drift: DriftPolicy::Correct,
         form,
         shards: 1,
+        owners: &BTreeMap::new(),
         fences: &Fences::default(),
     });
     (decision.images[0].destinations[0].clone(), decision.plan)
@@ -473,6 +477,7 @@ fn a_tag_that_an_older_worker_may_move_waits_for_its_deadline() {
             drift: DriftPolicy::Correct,
             form: &form(&json!({})),
             shards: 1,
+            owners: &BTreeMap::new(),
             fences: &fences,
         })
     };
@@ -484,4 +489,32 @@ fn a_tag_that_an_older_worker_may_move_waits_for_its_deadline() {
     let same = decide_for("old");
     assert_eq!(same.held_until, None);
     assert!(same.plan.is_some());
+}
+
+#[test]
+fn a_tag_that_another_mirror_keeps_is_not_touched() {
+    let owners = [(DESTINATION.parse().unwrap(), "ImageMirror old".to_owned())].into();
+    for found in [None, Some("a"), Some("other")] {
+        let decision = decide(&Situation {
+            trigger: Trigger::SpecChanged,
+            scan: &scan(Ok("a"), Ok(found)),
+            ended_run: None,
+            previous: &[],
+            drift: DriftPolicy::Correct,
+            form: &form(&json!({})),
+            shards: 1,
+            owners: &owners,
+            fences: &Fences::default(),
+        });
+        let destination = &decision.images[0].destinations[0];
+        assert_eq!(destination.reason.as_deref(), Some("Conflict"));
+        assert!(
+            destination
+                .message
+                .as_deref()
+                .unwrap()
+                .contains("ImageMirror old")
+        );
+        assert_eq!(decision.plan, None);
+    }
 }

@@ -118,9 +118,17 @@ fn what_is_chosen_reaches_the_pod() {
 
 #[test]
 fn workers_that_share_a_run_are_spread_over_nodes() {
-    let one = template(&mirror(&json!({})), &plan(PlannedOptions::default(), 1), true);
+    let one = template(
+        &mirror(&json!({})),
+        &plan(PlannedOptions::default(), 1),
+        true,
+    );
     assert_eq!(one["spec"]["topologySpreadConstraints"], Value::Null);
-    let four = template(&mirror(&json!({})), &plan(PlannedOptions::default(), 4), true);
+    let four = template(
+        &mirror(&json!({})),
+        &plan(PlannedOptions::default(), 4),
+        true,
+    );
     let constraint = &four["spec"]["topologySpreadConstraints"][0];
     assert_eq!(constraint["topologyKey"], "kubernetes.io/hostname");
     assert_eq!(constraint["whenUnsatisfiable"], "ScheduleAnyway");
@@ -128,7 +136,11 @@ fn workers_that_share_a_run_are_spread_over_nodes() {
 
 #[test]
 fn layers_have_room_only_where_they_are_recompressed() {
-    let without = template(&mirror(&json!({})), &plan(PlannedOptions::default(), 1), true);
+    let without = template(
+        &mirror(&json!({})),
+        &plan(PlannedOptions::default(), 1),
+        true,
+    );
     assert!(!without.to_string().contains(TEMPORARY_DIRECTORY));
     let mut options = PlannedOptions::default();
     options.conversion.compression = Some("zstd".parse().unwrap());

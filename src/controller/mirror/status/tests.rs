@@ -20,7 +20,8 @@ fn image(name: &str, state: ImageState, reason: Option<Reason>) -> ImageStatus {
         destinations: vec![DestinationStatus {
             reference: format!("one.test/{name}:1"),
             digest: None,
-            conversion: None,            state,
+            conversion: None,
+            state,
             reason: reason.map(|reason| reason.to_string()),
             message: reason.map(|_| "because".to_owned()),
         }],
@@ -314,11 +315,7 @@ fn progress_counts_and_never_falls() {
 
 #[test]
 fn images_that_are_held_back_are_looked_at_when_they_can_be_copied() {
-    let mut decision = decision(
-        vec![image("a", ImageState::Pending, None)],
-        false,
-        true,
-    );
+    let mut decision = decision(vec![image("a", ImageState::Pending, None)], false, true);
     decision.held_until = Some(time(3));
     let status = after(
         &ImageMirrorStatus::default(),
