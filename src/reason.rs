@@ -48,6 +48,8 @@ pub enum Reason {
     RegistryError,
     /// The destination has the tag with another content and does not let it move.
     TagImmutable,
+    /// The destination has the tag with another content, and it was asked not to be overwritten.
+    TagExists,
     /// The destination cannot hold an image of this kind.
     DestinationUnsupported,
     /// The image has something that the format asked for cannot express.
@@ -103,6 +105,7 @@ impl Reason {
             | Self::DestinationUnsupported
             | Self::ConversionUnsupported
             | Self::TagImmutable
+            | Self::TagExists
             | Self::TlsUntrusted => Class::Stalled,
             Self::Succeeded
             | Self::Pruned

@@ -16,11 +16,17 @@ use super::conversion::{Conversions, Original};
 use super::place::{DestinationState, Places};
 use super::progress::{Counters, Event, Observer};
 use super::write::Writer;
-use super::{Copied, Failure, ImageCopy, ManifestName, Options, Root, Side, Target};
+use super::tags::{TagWrite, Tagged};
+use super::{Copied, Effect, Failure, ImageCopy, ManifestName, Options, Root, Side, Target};
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
 use crate::transport::Source;
+
+/// What the targets of an image have now, in their order.
+pub(super) type Current = Vec<Result<Option<Digest>, Failure>>;
+/// The result for a target at which nothing is left to do.
+pub(super) type Settled = Option<Result<Copied, Failure>>;
 
 /// What became of one image, by target in their order.
 pub type ImageOutcome = Vec<Result<Copied, Failure>>;
@@ -104,24 +110,15 @@ impl Engine<'_> {
             futures::join!(self.look_up(copy, &goals, trust), self.list_source(copy));
         let (wanted, current) = looked_up?;
         let wanted = match wanted {
-            Some(digest)
+            Some(digest) => {
+                let settled = settle(&goals, &current, &digest, &digest);
                 if !self.options.changes_images()
-                    && current
-                        .iter()
-                        .all(|found| found.as_ref().ok() == Some(&Some(digest.clone()))) =>
-            {
-                let unchanged = Copied {
-                    source: digest.clone(),
-                    digest: digest.clone(),
-                    unchanged: true,
-                };
-                let mut outcome = vec![Ok(unchanged); goals.len()];
-                let referrers = self.list_referrers(copy, &[digest]).await;
-                self.copy_referrers(copy, referrers, &goals, &mut outcome)
-                    .await;
-                return Ok(outcome);
+                    && let Some(outcome) = all_settled(&settled)
+                {
+                    return Ok(self.bring_referrers(copy, &goals, outcome, &[digest]).await);
+                }
+                ManifestName::Digest(digest)
             }
-            Some(digest) => ManifestName::Digest(digest),
             None => copy.image.clone(),
         };
         // It will be written: what the destinations hold is asked for meanwhile.
@@ -134,6 +131,11 @@ impl Engine<'_> {
             join_all(goals.iter().map(|goal| goal.destination.existing())),
         );
         let Root { source, manifest } = root?;
+        if self.conversions.needs_layers(&manifest)
+            && let Some(outcome) = all_settled(&settle_unread(&goals, &current, &source))
+        {
+            return Ok(outcome);
+        }
         let (place, root) = self.conversions.readable(&copy.source, manifest).await?;
         if !self.options.conversion.is_none() {
             let original = Original {
@@ -145,25 +147,42 @@ impl Engine<'_> {
                 .write_converted(copy, &goals, current, original, trust)
                 .await;
         }
-        let copied = |digest: &Digest, unchanged| Copied {
-            source: source.clone(),
-            digest: digest.clone(),
-            unchanged,
-        };
-        self.write_image(copy, &goals, current, root, trust, copied)
+        let settled = settle(&goals, &current, &source, root.digest());
+        self.write_image(copy, &goals, settled, &source, root, trust)
             .await
     }
 
-    /// Writes the image `root` wherever something else is.
+    /// Brings what refers to `subjects` to wherever an image is that was settled without writing it.
+    async fn bring_referrers(
+        &self,
+        copy: &ImageCopy,
+        goals: &[Goal<'_>],
+        mut outcome: ImageOutcome,
+        subjects: &[Digest],
+    ) -> ImageOutcome {
+        if outcome.iter().flatten().any(Copied::is_in_place) {
+            let referrers = self.list_referrers(copy, subjects).await;
+            self.copy_referrers(copy, referrers, goals, &mut outcome)
+                .await;
+        }
+        outcome
+    }
+
+    /// Writes the image `root`, made of `source`, to where nothing is settled yet.
     async fn write_image(
         &self,
         copy: &ImageCopy,
         goals: &[Goal<'_>],
-        current: Vec<Result<Option<Digest>, Failure>>,
+        settled: Vec<Settled>,
+        source: &Digest,
         root: Manifest,
         trust: Trust,
-        copied: impl Fn(&Digest, bool) -> Copied,
     ) -> Result<ImageOutcome, Failure> {
+        if let Some(outcome) = all_settled(&settled)
+            && !outcome.iter().flatten().any(Copied::is_in_place)
+        {
+            return Ok(outcome);
+        }
         let alone = self.root_lock(root.digest());
         let alone = alone.lock().await;
         let closure = if trust == Trust::Known && self.is_written(copy, goals, root.digest()).await
@@ -172,14 +191,16 @@ impl Engine<'_> {
         } else {
             Some(Closure::read(&copy.source, root.clone(), &self.options.platforms).await?)
         };
-        let writes = goals.iter().zip(current).map(|(goal, current)| {
-            let (closure, root, copied) = (closure.as_ref(), &root, &copied);
+        let writes = goals.iter().zip(settled).map(|(goal, settled)| {
+            let (closure, root) = (closure.as_ref(), &root);
             async move {
-                let unchanged = current?.as_ref() == Some(root.digest());
-                if !unchanged {
-                    self.write_to(copy, goal, closure, root, trust).await?;
+                match settled {
+                    Some(result) => result,
+                    None => {
+                        let tagged = self.write_to(copy, goal, closure, root, trust).await?;
+                        goal.written(source, root.digest(), tagged)
+                    }
                 }
-                Ok(copied(root.digest(), unchanged))
             }
         });
         let subjects: Vec<Digest> = closure.iter().flat_map(Closure::digests).cloned().collect();
@@ -198,15 +219,15 @@ impl Engine<'_> {
         closure: Option<&Closure>,
         root: &Manifest,
         trust: Trust,
-    ) -> Result<(), Failure> {
+    ) -> Result<Tagged, Failure> {
         let writer = self.writer(&copy.source, &goal.destination);
-        match (closure, &goal.target.tag) {
-            (Some(closure), tag) => writer.write(closure, tag.as_ref(), trust).await,
+        match (closure, goal.tag()) {
+            (Some(closure), tag) => writer.write(closure, tag, trust).await,
             (None, Some(tag)) => writer
-                .tag(root, tag)
+                .write_tag(root, tag)
                 .await
                 .map_err(|error| Failure::of_place(Side::Destination, &error)),
-            (None, None) => Ok(()),
+            (None, None) => Ok(Tagged::Image),
         }
     }
 
@@ -217,15 +238,13 @@ impl Engine<'_> {
         copy: &ImageCopy,
         goals: &[Goal<'_>],
         trust: Trust,
-    ) -> Result<(Option<Digest>, Vec<Result<Option<Digest>, Failure>>), Failure> {
-        if trust == Trust::Nothing {
-            return Ok((None, vec![Ok(None); goals.len()]));
-        }
-        let may_have = join_all(
-            goals
-                .iter()
-                .map(|goal| goal.destination.may_have(goal.target.tag.as_ref())),
-        )
+    ) -> Result<(Option<Digest>, Current), Failure> {
+        let may_have = join_all(goals.iter().map(|goal| async move {
+            match trust {
+                Trust::Known => goal.destination.may_have(goal.target.tag.as_ref()).await,
+                Trust::Nothing => goal.target.protects_tag(),
+            }
+        }))
         .await;
         let found = join_all(
             goals
@@ -320,6 +339,31 @@ impl Engine<'_> {
 }
 
 impl Goal<'_> {
+    /// The tag to be written, if there is one.
+    pub(super) fn tag(&self) -> Option<TagWrite<'_>> {
+        self.target.tag.as_ref().map(|tag| TagWrite {
+            tag,
+            policy: self.target.existing,
+        })
+    }
+
+    /// The result of a write of `wanted`.
+    pub(super) fn written(
+        &self,
+        source: &Digest,
+        wanted: &Digest,
+        tagged: Tagged,
+    ) -> Result<Copied, Failure> {
+        match tagged {
+            Tagged::Image => Ok(Copied {
+                source: source.clone(),
+                digest: wanted.clone(),
+                effect: Effect::Written,
+            }),
+            Tagged::Other(found) => self.target.leave(source, wanted, &found),
+        }
+    }
+
     /// Where the image can be found in place: under the tag, or under the digest that it is named by.
     fn reference<'b>(&'b self, image: &'b ManifestName) -> Option<ManifestReference<'b>> {
         match (&self.target.tag, image) {
@@ -328,6 +372,42 @@ impl Goal<'_> {
             (None, ManifestName::Tag(_)) => None,
         }
     }
+}
+
+/// What is settled before anything is written, where `wanted` is to be in place.
+fn settle(
+    goals: &[Goal<'_>],
+    current: &Current,
+    source: &Digest,
+    wanted: &Digest,
+) -> Vec<Settled> {
+    let goals = goals.iter().zip(current);
+    goals
+        .map(|(goal, current)| match current {
+            Ok(found) => goal.target.settle(source, wanted, found.as_ref()),
+            Err(failure) => Some(Err(failure.clone())),
+        })
+        .collect()
+}
+
+/// The same where it would take reading all layers to know what is wanted: a tag that is there and may
+/// not be moved stays, whatever it points at.
+fn settle_unread(goals: &[Goal<'_>], current: &Current, source: &Digest) -> Vec<Settled> {
+    let goals = goals.iter().zip(current);
+    goals
+        .map(|(goal, current)| match current {
+            Ok(Some(found)) if goal.target.protects_tag() => {
+                Some(goal.target.leave_unread(source, found))
+            }
+            Ok(_) => None,
+            Err(failure) => Some(Err(failure.clone())),
+        })
+        .collect()
+}
+
+/// The outcome, if nothing is left to do anywhere.
+fn all_settled(settled: &[Settled]) -> Option<ImageOutcome> {
+    settled.iter().cloned().collect()
 }
 
 /// The digest that a source has for `reference`, which it must have.

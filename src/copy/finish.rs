@@ -9,7 +9,7 @@ use super::blob::Trust;
 use super::engine::{Engine, Goal, ImageOutcome};
 use super::place::DestinationState;
 use super::write::find;
-use super::{Copied, Failure, ImageCopy, ManifestName, Side};
+use super::{Copied, Effect, Failure, ImageCopy, ManifestName, Side};
 use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
 use crate::transport::Existing;
@@ -55,7 +55,7 @@ impl Engine<'_> {
     ) {
         for (goal, result) in self.goals(copy).iter().zip(outcome) {
             let Ok(done) = result else { continue };
-            if done.unchanged {
+            if done.effect != Effect::Written {
                 continue;
             }
             let name = goal.target.place.name();
@@ -69,9 +69,7 @@ impl Engine<'_> {
             {
                 continue;
             }
-            if let Err(failure) = self.confirm(copy, goal, done).await {
-                *result = Err(failure);
-            }
+            *result = self.confirm(copy, goal, done).await;
         }
     }
 
@@ -81,10 +79,10 @@ impl Engine<'_> {
         copy: &ImageCopy,
         goal: &Goal<'_>,
         done: &Copied,
-    ) -> Result<(), Failure> {
+    ) -> Result<Copied, Failure> {
         let digest = &done.digest;
         if self.is_visible(goal, digest).await? {
-            return Ok(());
+            return Ok(done.clone());
         }
         tracing::warn!(destination = %goal.target, %digest, "the destination has forgotten the image, it is written anew");
         let once_more = ImageCopy {
@@ -93,10 +91,14 @@ impl Engine<'_> {
             targets: vec![goal.target.clone()],
         };
         for result in self.copy_to_targets(&once_more, Trust::Nothing).await? {
-            result?;
+            let copied = result?;
+            // Somebody else has made the tag meanwhile, and it is not to be moved.
+            if !copied.is_in_place() {
+                return Ok(copied);
+            }
         }
         if self.is_visible(goal, digest).await? {
-            return Ok(());
+            return Ok(done.clone());
         }
         Err(not_kept(&goal.target.to_string(), digest))
     }
@@ -152,7 +154,7 @@ async fn new_tags(
         .iter()
         .zip(outcomes)
         .flat_map(|(copy, outcome)| copy.targets.iter().zip(outcome))
-        .filter(|(_, result)| matches!(result, Ok(done) if !done.unchanged))
+        .filter(|(_, result)| matches!(result, Ok(done) if done.effect == Effect::Written))
         .filter(|(target, _)| target.place.name() == name)
         .filter_map(|(target, _)| target.tag.as_ref());
     let mut new = 0;

@@ -23,6 +23,7 @@ mod report;
 mod root;
 mod shard;
 mod selection;
+mod tags;
 mod task;
 mod write;
 
@@ -38,4 +39,5 @@ pub use record::{Progress, Record};
 pub use report::{Report, ReportedFailure};
 pub(crate) use root::Root;
 pub use selection::Selection;
-pub use task::{Copied, ImageCopy, ManifestName, Target};
+pub use tags::TagPolicy;
+pub use task::{Copied, Effect, ImageCopy, ManifestName, Target};

@@ -12,8 +12,9 @@ use super::closure::Closure;
 use super::engine::{Engine, Goal, ImageOutcome};
 use super::finish::not_kept;
 use super::place::DestinationState;
+use super::tags::{TagWrite, Tagged, tag_exists};
 use super::write::find;
-use super::{Failure, ImageCopy, Selection, Side};
+use super::{Copied, Failure, ImageCopy, Selection, Side, TagPolicy};
 use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
@@ -64,7 +65,7 @@ impl Engine<'_> {
         outcome: &mut ImageOutcome,
     ) {
         if let Err(failure) = self.try_copy_referrers(copy, listed, goals, outcome).await {
-            for result in outcome.iter_mut().filter(|result| result.is_ok()) {
+            for result in outcome.iter_mut().filter(|result| is_in_place(result)) {
                 *result = Err(failure.clone());
             }
         }
@@ -134,7 +135,7 @@ impl Engine<'_> {
             .map_err(|error| Failure::of_place(Side::Source, &error))?;
         let closure = Closure::read(&copy.source, manifest, &Selection::All).await?;
         for (goal, result) in goals.iter().zip(outcome) {
-            if result.is_ok()
+            if is_in_place(result)
                 && let Err(failure) = self.bring_referrer(copy, &closure, tag, goal).await
             {
                 *result = Err(failure);
@@ -153,6 +154,7 @@ impl Engine<'_> {
         goal: &Goal<'_>,
     ) -> Result<(), Failure> {
         let (destination, digest) = (&goal.destination, closure.root_digest());
+        let policy = goal.target.existing;
         let of_destination = |error| Failure::of_place(Side::Destination, &error);
         if *destination.existing().await != Existing::Nothing && destination.may_have(tag).await {
             let found = find(destination, tag, digest)
@@ -161,11 +163,21 @@ impl Engine<'_> {
             if found.as_ref() == Some(digest) && is_listed(destination, closure).await? {
                 return Ok(());
             }
+            if let (Some(found), Some(tag)) = (&found, tag)
+                && found != digest
+                && policy.protects()
+            {
+                return stays(destination, tag, policy, found, digest);
+            }
         }
         for trust in [Trust::Known, Trust::Nothing] {
-            self.writer(&copy.source, destination)
-                .write(closure, tag, trust)
+            let tagged = self
+                .writer(&copy.source, destination)
+                .write(closure, tag.map(|tag| TagWrite { tag, policy }), trust)
                 .await?;
+            if let (Tagged::Other(found), Some(tag)) = (&tagged, tag) {
+                return stays(destination, tag, policy, found, digest);
+            }
             if self.shows(destination, tag, digest).await?
                 && is_listed(destination, closure).await?
             {
@@ -174,6 +186,27 @@ impl Engine<'_> {
         }
         Err(not_kept(&destination.place.name(), digest))
     }
+}
+
+/// Whether an image is where its referrers belong.
+fn is_in_place(result: &Result<Copied, Failure>) -> bool {
+    result.as_ref().is_ok_and(Copied::is_in_place)
+}
+
+/// What becomes of a referrer whose tag is there with the digest `found`, which may not be moved.
+fn stays(
+    destination: &DestinationState,
+    tag: &Tag,
+    policy: TagPolicy,
+    found: &Digest,
+    wanted: &Digest,
+) -> Result<(), Failure> {
+    let name = format!("{}:{tag}", destination.place.name());
+    if policy == TagPolicy::Fail {
+        return Err(tag_exists(&name, found, wanted));
+    }
+    tracing::info!(tag = %name, digest = %found, source = %wanted, "kept what was there");
+    Ok(())
 }
 
 /// Whether a referrer that is there can be found by what it refers to. In a registry without the

@@ -4,6 +4,7 @@ mod cases;
 mod commits;
 mod conversion;
 mod dialects;
+mod existing;
 mod fault_storm;
 mod images;
 mod platforms;

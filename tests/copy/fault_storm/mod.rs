@@ -47,7 +47,7 @@ async fn play(seed: u64) {
     setting.clear_faults();
 
     let outcomes = setting.run().await;
-    assert!(outcomes.iter().flatten().all(Result::is_ok), "{outcomes:?}");
+    setting.assert_all_settled(&outcomes);
     setting.assert_no_false_success(&outcomes);
     if random.one_in(4) {
         setting.assert_stays(&outcomes).await;
