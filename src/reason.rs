@@ -50,6 +50,8 @@ pub enum Reason {
     TagImmutable,
     /// The destination has the tag with another content, and it was asked not to be overwritten.
     TagExists,
+    /// The image could be copied, but others of the run could not, and no tag is moved unless all can.
+    HeldBack,
     /// The destination cannot hold an image of this kind.
     DestinationUnsupported,
     /// The image has something that the format asked for cannot express.
@@ -117,6 +119,7 @@ impl Reason {
             | Self::RateLimited
             | Self::RegistryError
             | Self::StorageFailed
+            | Self::HeldBack
             | Self::RunFailed
             | Self::DestinationMismatch => Class::Transient,
         }

@@ -14,7 +14,9 @@ use super::output;
 use super::progress::Progress;
 use super::report::Reporter;
 use super::selection::SelectionArguments;
-use crate::copy::{self, Counters, Failure, ImageCopy, Root, Selection, TagPolicy};
+use crate::copy::{
+    self, Counters, Failure, FailurePolicy, ImageCopy, Root, Selection, TagPolicy,
+};
 use crate::inspect::{Outgoing, Tree, read_tree};
 use crate::oci::Digest;
 use crate::reason::Reason;
@@ -48,6 +50,10 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "POLICY", value_enum)]
     existing: Option<ExistingArgument>,
 
+    /// What one image that cannot be copied means for the others [default: best-effort]
+    #[arg(long, value_name = "POLICY", value_enum)]
+    failure_policy: Option<FailureArgument>,
+
     /// Say what would be sent, with its bytes, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -75,6 +81,24 @@ enum ExistingArgument {
     Fail,
 }
 
+/// What becomes of the others when one image cannot be copied.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailureArgument {
+    /// They are put in place
+    BestEffort,
+    /// No tag is moved in any registry unless all images could be written; each fails otherwise
+    Strict,
+}
+
+impl From<FailureArgument> for FailurePolicy {
+    fn from(argument: FailureArgument) -> Self {
+        match argument {
+            FailureArgument::BestEffort => Self::BestEffort,
+            FailureArgument::Strict => Self::Strict,
+        }
+    }
+}
+
 impl From<ExistingArgument> for TagPolicy {
     fn from(argument: ExistingArgument) -> Self {
         match argument {
@@ -92,6 +116,9 @@ impl RunArguments {
             platforms: self.selection.selection(to_one_place)?,
             conversion: self.conversion.conversion(),
             referrers: self.selection.referrers(),
+            failure_policy: self
+                .failure_policy
+                .map_or_else(FailurePolicy::default, FailurePolicy::from),
             parallel_images: usize::from(self.parallel),
             ..copy::Options::default()
         })

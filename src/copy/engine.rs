@@ -16,8 +16,11 @@ use super::conversion::{Conversions, Original};
 use super::place::{DestinationState, Places};
 use super::progress::{Counters, Event, Observer};
 use super::write::Writer;
+use super::strict::may_publish;
 use super::tags::{TagWrite, Tagged};
-use super::{Copied, Effect, Failure, ImageCopy, ManifestName, Options, Root, Side, Target};
+use super::{
+    Copied, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Root, Side, Target,
+};
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
@@ -43,10 +46,20 @@ pub(super) struct Engine<'a> {
     roots: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
+/// How much of an image is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// All of it.
+    Whole,
+    /// What can be written without anybody seeing it: everything but the tags of registries.
+    Content,
+}
+
 /// One target, and what is known of its place.
 pub(super) struct Goal<'a> {
     pub(super) target: &'a Target,
     pub(super) destination: Arc<DestinationState>,
+    stage: Stage,
 }
 
 /// Copies images and says what became of each.
@@ -75,22 +88,38 @@ pub async fn copy_images(
         roots: Mutex::default(),
     };
     // In any order: a slow image must not keep those behind it from their start.
+    let is_strict = options.failure_policy == FailurePolicy::Strict;
+    let stage = if is_strict {
+        Stage::Content
+    } else {
+        Stage::Whole
+    };
+    let copying = |(position, copy)| {
+        let copied = engine.copy(copy, stage);
+        copied.map(move |outcome| (position, outcome))
+    };
     let mut outcomes: Vec<(usize, ImageOutcome)> = futures::stream::iter(copies.iter().enumerate())
-        .map(|(position, copy)| engine.copy(copy).map(move |outcome| (position, outcome)))
+        .map(copying)
         .buffer_unordered(options.parallel_images.max(1))
         .collect()
         .await;
     outcomes.sort_unstable_by_key(|(position, _)| *position);
     let mut outcomes: Vec<ImageOutcome> =
         outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-    engine.finish(copies, &mut outcomes).await;
+    let may_publish = !is_strict || may_publish(copies, &mut outcomes);
+    if may_publish {
+        if is_strict {
+            engine.publish(copies, &mut outcomes).await;
+        }
+        engine.finish(copies, &mut outcomes).await;
+    }
     engine.tell(copies, &outcomes);
     outcomes
 }
 
 impl Engine<'_> {
-    async fn copy(&self, copy: &ImageCopy) -> ImageOutcome {
-        let outcome = match self.copy_to_targets(copy, Trust::Known).await {
+    async fn copy(&self, copy: &ImageCopy, stage: Stage) -> ImageOutcome {
+        let outcome = match self.copy_to_targets(copy, Trust::Known, stage).await {
             Ok(outcome) => outcome,
             Err(failure) => vec![Err(failure); copy.targets.len()],
         };
@@ -103,8 +132,9 @@ impl Engine<'_> {
         &self,
         copy: &ImageCopy,
         trust: Trust,
+        stage: Stage,
     ) -> Result<ImageOutcome, Failure> {
-        let goals = self.goals(copy);
+        let goals = self.goals(copy, stage);
         // The tags tell which referrers there are. Asking now costs no time.
         let (looked_up, ()) =
             futures::join!(self.look_up(copy, &goals, trust), self.list_source(copy));
@@ -281,7 +311,7 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) fn goals<'a>(&self, copy: &'a ImageCopy) -> Vec<Goal<'a>> {
+    pub(super) fn goals<'a>(&self, copy: &'a ImageCopy, stage: Stage) -> Vec<Goal<'a>> {
         copy.targets
             .iter()
             .filter_map(|target| {
@@ -289,6 +319,7 @@ impl Engine<'_> {
                 Some(Goal {
                     target,
                     destination: Arc::clone(destination),
+                    stage,
                 })
             })
             .collect()
@@ -339,12 +370,21 @@ impl Engine<'_> {
 }
 
 impl Goal<'_> {
-    /// The tag to be written, if there is one.
+    /// The tag to be written, if there is one and its time has come.
     pub(super) fn tag(&self) -> Option<TagWrite<'_>> {
+        if self.stage == Stage::Content && self.is_shown_at_once() {
+            return None;
+        }
         self.target.tag.as_ref().map(|tag| TagWrite {
             tag,
             policy: self.target.existing,
         })
+    }
+
+    /// Whether a tag can be read as soon as it is written, as in a registry. Other places show nothing
+    /// before they are finished.
+    pub(super) fn is_shown_at_once(&self) -> bool {
+        self.destination.place.location().is_some()
     }
 
     /// The result of a write of `wanted`.

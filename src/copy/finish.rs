@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use futures::StreamExt as _;
 
 use super::blob::Trust;
-use super::engine::{Engine, Goal, ImageOutcome};
+use super::engine::{Engine, Goal, ImageOutcome, Stage};
 use super::place::DestinationState;
 use super::write::find;
 use super::{Copied, Effect, Failure, ImageCopy, ManifestName, Side};
@@ -53,7 +53,7 @@ impl Engine<'_> {
         failed: &HashMap<String, Failure>,
         listed: &HashMap<String, Existing>,
     ) {
-        for (goal, result) in self.goals(copy).iter().zip(outcome) {
+        for (goal, result) in self.goals(copy, Stage::Whole).iter().zip(outcome) {
             let Ok(done) = result else { continue };
             if done.effect != Effect::Written {
                 continue;
@@ -85,22 +85,34 @@ impl Engine<'_> {
             return Ok(done.clone());
         }
         tracing::warn!(destination = %goal.target, %digest, "the destination has forgotten the image, it is written anew");
-        let once_more = ImageCopy {
-            source: copy.source.clone(),
-            image: ManifestName::Digest(done.source.clone()),
-            targets: vec![goal.target.clone()],
-        };
-        for result in self.copy_to_targets(&once_more, Trust::Nothing).await? {
-            let copied = result?;
-            // Somebody else has made the tag meanwhile, and it is not to be moved.
-            if !copied.is_in_place() {
-                return Ok(copied);
-            }
+        let copied = self.write_anew(copy, goal, done).await?;
+        // Somebody else may have made the tag meanwhile, and it is not to be moved.
+        if !copied.is_in_place() {
+            return Ok(copied);
         }
         if self.is_visible(goal, digest).await? {
             return Ok(done.clone());
         }
         Err(not_kept(&goal.target.to_string(), digest))
+    }
+
+    /// Writes an image to one target once more, with nothing believed of what is there.
+    pub(super) async fn write_anew(
+        &self,
+        copy: &ImageCopy,
+        goal: &Goal<'_>,
+        done: &Copied,
+    ) -> Result<Copied, Failure> {
+        let once_more = ImageCopy {
+            source: copy.source.clone(),
+            image: ManifestName::Digest(done.source.clone()),
+            targets: vec![goal.target.clone()],
+        };
+        let outcome = self
+            .copy_to_targets(&once_more, Trust::Nothing, Stage::Whole)
+            .await?;
+        let result = outcome.into_iter().next();
+        result.unwrap_or_else(|| Err(not_kept(&goal.target.to_string(), &done.digest)))
     }
 
     async fn is_visible(&self, goal: &Goal<'_>, digest: &Digest) -> Result<bool, Failure> {

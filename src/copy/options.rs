@@ -15,10 +15,26 @@ pub struct Options {
     pub conversion: Conversion,
     /// Whether signatures, attestations and other referrers come along.
     pub referrers: bool,
+    /// What one image that cannot be copied means for the others.
+    pub failure_policy: FailurePolicy,
     /// Images that are copied at once.
     pub parallel_images: usize,
     /// The wait before something is tried again that its client has given up; it doubles from there.
     pub first_wait: Duration,
+}
+
+/// What one image that cannot be copied means for the other images of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// Nothing: they are put in place.
+    #[default]
+    BestEffort,
+    /// No tag moves unless all images could be written to all of their targets; the others fail with
+    /// [`Reason::HeldBack`]. What a registry refuses only when a tag is moved, like tags that are
+    /// immutable, comes too late for that.
+    ///
+    /// [`Reason::HeldBack`]: crate::reason::Reason::HeldBack
+    Strict,
 }
 
 impl Options {
@@ -34,6 +50,7 @@ impl Default for Options {
             platforms: Selection::All,
             conversion: Conversion::default(),
             referrers: true,
+            failure_policy: FailurePolicy::default(),
             parallel_images: 48,
             first_wait: Duration::from_millis(100),
         }

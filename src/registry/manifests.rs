@@ -274,12 +274,16 @@ impl Client {
     }
 }
 
-/// What the refusal of a manifest means. Registries with immutable tags agree on no code; a conflict,
+/// What the refusal of a manifest means. Of a manifest that is being written only its parts can be
+/// unknown. Registries with immutable tags agree on no code; a conflict,
 /// a failed precondition and a tag that was valid by the grammar are what they answer.
 fn why_not_written(problem: Problem, by_tag: bool) -> Problem {
     match &problem {
         Problem::Rejected { code, .. } | Problem::NotFound { code }
-            if matches!(code, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")) =>
+            if matches!(
+                code,
+                Some("MANIFEST_BLOB_UNKNOWN" | "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN")
+            ) =>
         {
             Problem::ContentMissing
         }

@@ -12,3 +12,4 @@ mod referrers;
 mod requests;
 mod scene;
 mod shapes;
+mod strict;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use transship::convert::{Compression, Conversion, Format};
 use transship::copy::{
-    Copied, Counters, Effect, Failure, ImageCopy, ManifestName, Options, Selection, TagPolicy, Target,
+    Copied, Counters, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Selection, TagPolicy, Target,
     Unobserved, copy_images,
 };
 use transship::oci::Digest;
@@ -20,7 +20,9 @@ use super::content::{
     fallback_tag, seed_compressed_image, seed_cosign_signature, seed_index, seed_large_image,
     seed_signature,
 };
-use crate::support::registry::{Dialect, Random, Registry, Role, random_faults};
+use crate::support::registry::{
+    Dialect, Random, Registry, Role, StoredManifest, random_faults,
+};
 use crate::support::tls::Authority;
 use crate::support::{credentials, install_tls_provider};
 
@@ -183,7 +185,32 @@ impl Setting {
             setting.seed(random);
         }
         setting.prepare_destinations(random);
+        if random.one_in(8) {
+            setting.be_strict();
+        }
         setting
+    }
+
+    /// No tag moves unless all images can be written. A tag that may not be there would hold back all
+    /// others for ever.
+    fn be_strict(&mut self) {
+        self.options.failure_policy = FailurePolicy::Strict;
+        for wish in &mut self.wishes {
+            if wish.existing == TagPolicy::Fail {
+                wish.existing = TagPolicy::Keep;
+            }
+        }
+    }
+
+    /// What all tags point at.
+    pub(super) fn tags(&self) -> Vec<Option<StoredManifest>> {
+        let targets = self.wishes.iter().flat_map(|wish| {
+            let targets = wish.targets.iter();
+            targets.map(move |(number, repository)| (*number, *repository, wish.tag))
+        });
+        targets
+            .map(|(number, repository, tag)| self.party(number).registry.manifest(repository, tag))
+            .collect()
     }
 
     fn seed(&mut self, random: &mut Random) {
