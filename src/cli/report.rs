@@ -58,16 +58,6 @@ struct Totals {
     bytes_recompressed: u64,
 }
 
-impl Totals {
-    /// What was kept, if anything was.
-    fn kept_text(&self) -> String {
-        match self.kept {
-            0 => String::new(),
-            kept => format!("{kept} kept as they were, "),
-        }
-    }
-}
-
 impl Reporter {
     pub(super) fn new(json: bool, quiet: bool) -> Self {
         Self {

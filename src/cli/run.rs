@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::report::Reporter;
 use super::selection::SelectionArguments;
 use crate::copy::{
-    self, Counters, Failure, FailurePolicy, ImageCopy, Root, Selection, TagPolicy,
+    self, Counters, Failure, FailurePolicy, ImageCopy, Referrers, Root, Selection, TagPolicy,
 };
 use crate::inspect::{Outgoing, Tree, read_tree};
 use crate::oci::Digest;
@@ -253,12 +253,18 @@ impl RunArguments {
             &options.platforms,
         )
         .await?;
-        let mut tree = read_tree(&copy.source, manifest, options.referrers)
+        let with_referrers = options.referrers != Referrers::None;
+        let mut tree = read_tree(&copy.source, manifest, with_referrers)
             .await
             .map_err(|error| Failure {
                 reason: Reason::SourceInvalid,
                 message: error.to_string(),
             })?;
+        if let Referrers::All { artifact_types, .. } = &options.referrers
+            && !artifact_types.is_empty()
+        {
+            tree.retain_referrers(artifact_types);
+        }
         // An index that stays as it is names images that are not copied.
         if matches!(options.platforms, Selection::Sparse(_)) {
             tree.retain_platforms(&self.selection.platforms);

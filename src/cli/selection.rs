@@ -3,8 +3,8 @@
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::copy::Selection;
-use crate::oci::Platform;
+use crate::copy::{Referrers, Selection};
+use crate::oci::{MediaType, Platform};
 
 /// What is copied of each image.
 #[derive(Args, Clone, Debug)]
@@ -26,6 +26,17 @@ pub(super) struct SelectionArguments {
     /// Leave signatures, attestations and other referrers behind
     #[arg(long)]
     no_referrers: bool,
+
+    /// Copy only referrers of this type, for example application/spdx+json; may be repeated
+    ///
+    /// It is the `artifactType` of a referrer, or the media type of its configuration. The tags of cosign
+    /// have none: see --no-cosign-tags.
+    #[arg(long = "artifact-type", value_name = "TYPE", conflicts_with = "no_referrers")]
+    artifact_types: Vec<String>,
+
+    /// Leave the tags behind that cosign makes of a digest: sha256-....sig, .att and .sbom
+    #[arg(long, conflicts_with = "no_referrers")]
+    no_cosign_tags: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -62,8 +73,15 @@ impl SelectionArguments {
         )
     }
 
-    /// Whether signatures and other referrers come along.
-    pub(super) const fn referrers(&self) -> bool {
-        !self.no_referrers
+    /// The referrers that come along.
+    pub(super) fn referrers(&self) -> Referrers {
+        if self.no_referrers {
+            return Referrers::None;
+        }
+        let types = self.artifact_types.iter();
+        Referrers::All {
+            artifact_types: types.map(|kind| MediaType::new(kind)).collect(),
+            cosign_tags: !self.no_cosign_tags,
+        }
     }
 }

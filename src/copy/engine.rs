@@ -19,7 +19,8 @@ use super::write::Writer;
 use super::strict::may_publish;
 use super::tags::{TagWrite, Tagged};
 use super::{
-    Copied, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Root, Side, Target,
+    Copied, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Referrers, Root, Side,
+    Target,
 };
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
@@ -305,7 +306,7 @@ impl Engine<'_> {
     }
 
     async fn list_source(&self, copy: &ImageCopy) {
-        if self.options.referrers {
+        if self.options.referrers != Referrers::None {
             let state = self.places.source(copy.source.as_ref());
             state.tags(copy.source.as_ref()).await;
         }

@@ -33,7 +33,7 @@ pub use destination::{DestinationTemplate, TemplateError};
 pub use engine::{ImageOutcome, copy_images};
 pub use execute::execute;
 pub use failure::{Failure, Side};
-pub use options::{FailurePolicy, Options};
+pub use options::{FailurePolicy, Options, Referrers};
 pub use plan::{Plan, PlannedDestination, PlannedImage, PlannedOptions};
 pub use progress::{BlobOutcome, Counters, Counts, Event, Observer, Unobserved};
 pub use record::{Progress, Record};

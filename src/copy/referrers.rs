@@ -14,8 +14,8 @@ use super::finish::not_kept;
 use super::place::DestinationState;
 use super::tags::{TagWrite, Tagged, tag_exists};
 use super::write::find;
-use super::{Copied, Failure, ImageCopy, Selection, Side, TagPolicy};
-use crate::oci::{Digest, Tag};
+use super::{Copied, Failure, ImageCopy, Referrers, Selection, Side, TagPolicy};
+use crate::oci::{Descriptor, Digest, MediaType, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
 use crate::transport::Existing;
@@ -29,12 +29,12 @@ const COSIGN_SUFFIXES: [&str; 3] = ["sig", "att", "sbom"];
 const PARALLEL_SUBJECTS: usize = 8;
 
 /// What refers to some subjects: digests, with the tag that each is found by, if that is how.
-type Referrers = Vec<(Digest, Option<Tag>)>;
+type Found = Vec<(Digest, Option<Tag>)>;
 
 /// What refers to an image directly.
 pub(super) struct DirectReferrers {
     subjects: Vec<Digest>,
-    referrers: Result<Referrers, Failure>,
+    referrers: Result<Found, Failure>,
 }
 
 impl Engine<'_> {
@@ -44,11 +44,7 @@ impl Engine<'_> {
         copy: &ImageCopy,
         subjects: &[Digest],
     ) -> DirectReferrers {
-        let referrers = if self.options.referrers {
-            self.referrers_of(copy, subjects).await
-        } else {
-            Ok(Vec::new())
-        };
+        let referrers = self.referrers_of(copy, subjects).await;
         DirectReferrers {
             subjects: subjects.to_vec(),
             referrers,
@@ -104,16 +100,25 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Everything that refers to one of `subjects`, in their order.
-    async fn referrers_of(
-        &self,
-        copy: &ImageCopy,
-        subjects: &[Digest],
-    ) -> Result<Referrers, Failure> {
+    /// Everything that refers to one of `subjects` and comes along, in their order.
+    async fn referrers_of(&self, copy: &ImageCopy, subjects: &[Digest]) -> Result<Found, Failure> {
+        let Referrers::All {
+            artifact_types,
+            cosign_tags,
+        } = &self.options.referrers
+        else {
+            return Ok(Vec::new());
+        };
         let state = self.places.source(copy.source.as_ref());
         let tags = state.tags(copy.source.as_ref()).await;
-        let of_each: Vec<Referrers> = futures::stream::iter(subjects)
-            .map(|subject| referrers_of_one(copy, subject, tags))
+        let of_each: Vec<Found> = futures::stream::iter(subjects)
+            .map(|subject| async move {
+                let mut found = referrers_of_one(copy, subject, tags, artifact_types).await?;
+                if *cosign_tags {
+                    found.extend(tagged_for_one(copy, subject, tags).await?);
+                }
+                Ok::<_, Failure>(found)
+            })
             .buffered(PARALLEL_SUBJECTS)
             .try_collect()
             .await?;
@@ -222,20 +227,58 @@ async fn is_listed(destination: &DestinationState, closure: &Closure) -> Result<
     }
 }
 
+/// What names `subject` as its subject and is of one of `artifact_types`, or of any if there are none.
 async fn referrers_of_one(
     copy: &ImageCopy,
     subject: &Digest,
     tags: Option<&BTreeSet<Tag>>,
-) -> Result<Referrers, Failure> {
+    artifact_types: &[MediaType],
+) -> Result<Found, Failure> {
     let of_source = |error| Failure::of_place(Side::Source, &error);
-    let mut referrers: Referrers = copy
+    let listed = copy
         .source
         .referrers(subject, tags)
         .await
-        .map_err(of_source)?
-        .into_iter()
-        .map(|referrer| (referrer.digest, None))
-        .collect();
+        .map_err(of_source)?;
+    let mut referrers = Vec::with_capacity(listed.len());
+    for referrer in listed {
+        if artifact_types.is_empty() || is_one_of(copy, &referrer, artifact_types).await? {
+            referrers.push((referrer.digest, None));
+        }
+    }
+    Ok(referrers)
+}
+
+/// Whether a referrer is of one of these types, by the list that it stands in or by what it says
+/// itself.
+async fn is_one_of(
+    copy: &ImageCopy,
+    referrer: &Descriptor,
+    artifact_types: &[MediaType],
+) -> Result<bool, Failure> {
+    if let Some(kind) = &referrer.artifact_type {
+        return Ok(artifact_types.contains(kind));
+    }
+    let manifest = copy
+        .source
+        .manifest(ManifestReference::Digest(&referrer.digest))
+        .await
+        .map_err(|error| Failure::of_place(Side::Source, &error))?;
+    let content = manifest
+        .content()
+        .map_err(|error| Failure::of_manifest(&error))?;
+    let kind = content.artifact_type();
+    Ok(kind.is_some_and(|kind| artifact_types.contains(kind)))
+}
+
+/// What cosign keeps for `subject` under tags.
+async fn tagged_for_one(
+    copy: &ImageCopy,
+    subject: &Digest,
+    tags: Option<&BTreeSet<Tag>>,
+) -> Result<Found, Failure> {
+    let of_source = |error| Failure::of_place(Side::Source, &error);
+    let mut referrers = Vec::new();
     for tag in cosign_tags(subject, tags) {
         let found = copy
             .source
