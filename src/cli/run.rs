@@ -15,7 +15,8 @@ use super::progress::Progress;
 use super::report::Reporter;
 use super::selection::SelectionArguments;
 use crate::copy::{
-    self, Counters, Failure, FailurePolicy, ImageCopy, Referrers, Root, Selection, TagPolicy,
+    self, Bandwidth, Counters, Failure, FailurePolicy, ImageCopy, Referrers, Root, Selection,
+    TagPolicy,
 };
 use crate::inspect::{Outgoing, Tree, read_tree};
 use crate::oci::Digest;
@@ -43,6 +44,13 @@ pub(super) struct RunArguments {
         value_parser = clap::value_parser!(u16).range(1..=256)
     )]
     parallel: u16,
+
+    /// Most bytes of blobs that pass in a second, for example 20Mi [default: no limit]
+    ///
+    /// A byte counts once, when it is read to be sent on: what comes in and what goes out are each within
+    /// the limit. At least 64Ki.
+    #[arg(long, value_name = "BYTES")]
+    bandwidth: Option<Bandwidth>,
 
     /// What becomes of a tag that is at the destination with another digest [default: overwrite]
     ///
@@ -119,6 +127,7 @@ impl RunArguments {
             failure_policy: self
                 .failure_policy
                 .map_or_else(FailurePolicy::default, FailurePolicy::from),
+            bandwidth: self.bandwidth,
             parallel_images: usize::from(self.parallel),
             ..copy::Options::default()
         })

@@ -31,7 +31,11 @@ pub(super) struct SelectionArguments {
     ///
     /// It is the `artifactType` of a referrer, or the media type of its configuration. The tags of cosign
     /// have none: see --no-cosign-tags.
-    #[arg(long = "artifact-type", value_name = "TYPE", conflicts_with = "no_referrers")]
+    #[arg(
+        long = "artifact-type",
+        value_name = "TYPE",
+        conflicts_with = "no_referrers"
+    )]
     artifact_types: Vec<String>,
 
     /// Leave the tags behind that cosign makes of a digest: sha256-....sig, .att and .sbom

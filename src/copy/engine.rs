@@ -10,17 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::join_all;
 use futures::{FutureExt as _, StreamExt as _};
 
+use super::bandwidth::Limiter;
 use super::blob::{BlobTransfers, Trust};
 use super::closure::Closure;
 use super::conversion::{Conversions, Original};
 use super::place::{DestinationState, Places};
 use super::progress::{Counters, Event, Observer};
-use super::write::Writer;
 use super::strict::may_publish;
 use super::tags::{TagWrite, Tagged};
+use super::write::Writer;
 use super::{
-    Copied, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Referrers, Root, Side,
-    Target,
+    Copied, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Referrers, Root,
+    Side, Target,
 };
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
@@ -70,6 +71,7 @@ pub async fn copy_images(
     counters: Arc<Counters>,
     observer: Arc<dyn Observer>,
 ) -> Vec<ImageOutcome> {
+    let limiter = options.bandwidth.map(|it| Arc::new(Limiter::new(it)));
     let engine = Engine {
         options,
         places: Places::of(copies),
@@ -77,11 +79,13 @@ pub async fn copy_images(
             options.conversion,
             Arc::clone(&counters),
             Arc::clone(&observer),
+            limiter.clone(),
             options.first_wait,
         ),
         blobs: BlobTransfers::new(
             Arc::clone(&counters),
             Arc::clone(&observer),
+            limiter,
             options.first_wait,
         ),
         observer,
@@ -416,12 +420,7 @@ impl Goal<'_> {
 }
 
 /// What is settled before anything is written, where `wanted` is to be in place.
-fn settle(
-    goals: &[Goal<'_>],
-    current: &Current,
-    source: &Digest,
-    wanted: &Digest,
-) -> Vec<Settled> {
+fn settle(goals: &[Goal<'_>], current: &Current, source: &Digest, wanted: &Digest) -> Vec<Settled> {
     let goals = goals.iter().zip(current);
     goals
         .map(|(goal, current)| match current {

@@ -5,6 +5,7 @@
 //! work written down for a worker, and [`execute`] carries it out. Nothing here knows Kubernetes.
 
 mod access;
+mod bandwidth;
 mod blob;
 mod closure;
 mod conversion;
@@ -29,6 +30,7 @@ mod task;
 mod write;
 
 pub use access::{AccessCatalog, AccessReference, Clients, SecretContent, SecretContentError};
+pub use bandwidth::{Bandwidth, BandwidthError};
 pub use destination::{DestinationTemplate, TemplateError};
 pub use engine::{ImageOutcome, copy_images};
 pub use execute::execute;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Selection;
+use super::{Bandwidth, Selection};
 use crate::convert::Conversion;
 use crate::oci::MediaType;
 
@@ -20,6 +20,8 @@ pub struct Options {
     pub failure_policy: FailurePolicy,
     /// Images that are copied at once.
     pub parallel_images: usize,
+    /// How fast the bytes of blobs may pass, all of them together; as fast as they can without it.
+    pub bandwidth: Option<Bandwidth>,
     /// The wait before something is tried again that its client has given up; it doubles from there.
     pub first_wait: Duration,
 }
@@ -79,6 +81,7 @@ impl Default for Options {
             referrers: Referrers::default(),
             failure_policy: FailurePolicy::default(),
             parallel_images: 48,
+            bandwidth: None,
             first_wait: Duration::from_millis(100),
         }
     }

@@ -84,11 +84,7 @@ impl Target {
     }
 
     /// The result for this target where `found` stays in the place of what would be made of `source`.
-    pub(super) fn leave_unread(
-        &self,
-        source: &Digest,
-        found: &Digest,
-    ) -> Result<Copied, Failure> {
+    pub(super) fn leave_unread(&self, source: &Digest, found: &Digest) -> Result<Copied, Failure> {
         self.leave_instead_of(source, &format_args!("made of {source}"), found)
     }
 

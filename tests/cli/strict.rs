@@ -20,7 +20,10 @@ async fn a_mirror_with_one_image_that_is_absent_moves_no_tag() {
     let output = run(&["sync", "-f", &file, "--failure-policy", "strict"]);
     assert_eq!(output.status.code(), Some(10), "{output:?}");
     let said = stderr(&output);
-    assert!(said.contains("HeldBack") && said.contains("SourceNotFound"), "{said}");
+    assert!(
+        said.contains("HeldBack") && said.contains("SourceNotFound"),
+        "{said}"
+    );
     let repository = format!("m/{}/app", source.host().replace(':', "_"));
     assert_eq!(destination.manifest(&repository, "1"), None);
 }
@@ -38,7 +41,14 @@ async fn a_layout_gets_all_tags_or_none() {
     let layout = directory.path().join("layout");
     let from = format!("{}/app", source.host());
     let to = format!("oci:{}", layout.display());
-    let arguments = ["copy", "--all-tags", "--failure-policy", "strict", &from, &to];
+    let arguments = [
+        "copy",
+        "--all-tags",
+        "--failure-policy",
+        "strict",
+        &from,
+        &to,
+    ];
     let output = run(&arguments);
     assert_eq!(output.status.code(), Some(10), "{output:?}");
     assert!(!layout.join("index.json").exists(), "{output:?}");

@@ -198,8 +198,14 @@ async fn a_tag_that_was_made_of_the_image_is_in_place_though_it_may_not_be_moved
     seed(&scene.source, Some("v1"), DOCKER, &layers, &layers);
     let (first, _) = scene.copy_with(&app(), to_oci_zstd()).await;
     let (second, counts) = scene.copy_with(&app(), to_oci_zstd()).await;
-    let (first, second) = (first[0][0].as_ref().unwrap(), second[0][0].as_ref().unwrap());
-    assert_eq!((first.effect, second.effect), (Effect::Written, Effect::Unchanged));
+    let (first, second) = (
+        first[0][0].as_ref().unwrap(),
+        second[0][0].as_ref().unwrap(),
+    );
+    assert_eq!(
+        (first.effect, second.effect),
+        (Effect::Written, Effect::Unchanged)
+    );
     assert_eq!(first.digest, second.digest);
     assert_eq!(counts.recompressed_bytes, 0);
 }

@@ -163,7 +163,11 @@ async fn case_73_an_unchanged_tag_costs_no_quota() {
     let reads = scene.source.count(&Method::GET, Endpoint::Manifest);
     let (outcomes, _) = scene.copy(&wishes).await;
 
-    assert!(outcomes[0][0].as_ref().is_ok_and(|copied| copied.effect == Effect::Unchanged));
+    assert!(
+        outcomes[0][0]
+            .as_ref()
+            .is_ok_and(|copied| copied.effect == Effect::Unchanged)
+    );
     assert_eq!(scene.source.count(&Method::GET, Endpoint::Manifest), reads);
 }
 

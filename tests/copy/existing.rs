@@ -102,7 +102,11 @@ async fn a_tag_that_somebody_makes_meanwhile_stays(#[case] looks: usize) {
         }
         assert_eq!(pointed_at(&scene, "v1"), there);
         let puts = scene.destination.count(&Method::PUT, Endpoint::Manifest);
-        assert_eq!(puts, looks - 1, "the registry is asked if no look shows the tag");
+        assert_eq!(
+            puts,
+            looks - 1,
+            "the registry is asked if no look shows the tag"
+        );
     }
 }
 
@@ -165,7 +169,9 @@ async fn a_signature_under_a_tag_of_cosign_stays_too(#[case] existing: TagPolicy
     scene.existing = existing;
     let image = scene.source.seed_image("app", Some("v1"), &[b"layer"]);
     let tag = format!("{}.sig", image.as_str().replace(':', "-"));
-    scene.source.seed_image("app", Some(&tag), &[b"of the source"]);
+    scene
+        .source
+        .seed_image("app", Some(&tag), &[b"of the source"]);
     let there = scene
         .destination
         .seed_image("m/app", Some(&tag), &[b"of the destination"]);

@@ -1,5 +1,6 @@
 //! The copy engine against real registries, and against one that counts and misbehaves.
 
+mod bandwidth;
 mod cases;
 mod commits;
 mod conversion;

@@ -151,10 +151,7 @@ async fn cases_53_and_55_registries_without_the_api_keep_referrers_under_a_tag()
         digests
     };
     assert_eq!(digests(&listed), digests(&index));
-    assert_eq!(
-        listed["manifests"][0]["artifactType"],
-        SIGNATURE
-    );
+    assert_eq!(listed["manifests"][0]["artifactType"], SIGNATURE);
 }
 
 #[tokio::test]
@@ -245,5 +242,7 @@ fn hide_types(scene: &Scene, subject: &Digest, referrers: &[&Digest]) {
     };
     let suffix = format!("/{subject}");
     let rule = Rule::on(Endpoint::Referrers, answer);
-    scene.source.add(rule.when(move |asked| asked.path.ends_with(&suffix)));
+    scene
+        .source
+        .add(rule.when(move |asked| asked.path.ends_with(&suffix)));
 }

@@ -60,10 +60,9 @@ async fn unchanged_tags_cost_one_look_on_each_side() {
     let (outcomes, counts) = scene.copy(&tags()).await;
 
     assert!(
-        outcomes
-            .iter()
-            .flatten()
-            .all(|outcome| outcome.as_ref().is_ok_and(|done| done.effect == Effect::Unchanged)),
+        outcomes.iter().flatten().all(|outcome| outcome
+            .as_ref()
+            .is_ok_and(|done| done.effect == Effect::Unchanged)),
         "{outcomes:?}"
     );
     assert_eq!(counts.sent + counts.mounted + counts.existing, 0);

@@ -62,7 +62,10 @@ async fn one_image_that_is_denied_holds_back_the_tags_of_all() {
         [held_back, Some(Reason::PushDenied), held_back]
     );
     let message = &outcomes[0][0].as_ref().unwrap_err().message;
-    let first = format!("1 of 3 copies failed; the first: {}/two:v1", scene.source.host());
+    let first = format!(
+        "1 of 3 copies failed; the first: {}/two:v1",
+        scene.source.host()
+    );
     assert!(message.contains(&first), "{message}");
     assert_eq!(moved_tags(&scene), 0);
 
@@ -116,7 +119,9 @@ async fn signatures_are_there_before_the_tag_moves() {
     let (outcomes, _) = scene.copy_with(&wishes, strict()).await;
     assert_eq!(reasons(&outcomes), [None; 3]);
     let requests = scene.destination.requests();
-    let signed = requests.iter().position(|it| is_put(it) && it.path.ends_with(".sig"));
+    let signed = requests
+        .iter()
+        .position(|it| is_put(it) && it.path.ends_with(".sig"));
     let moved = requests.iter().position(moves_a_tag);
     assert!(signed.unwrap() < moved.unwrap());
 }

@@ -159,7 +159,7 @@ pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 /// A repository of a registry of the tests as a place.
-pub(super) fn repository(registry: &Registry, name: &str) -> Arc<RegistryRepository> {
+pub(crate) fn repository(registry: &Registry, name: &str) -> Arc<RegistryRepository> {
     Arc::new(RegistryRepository::new(
         client(registry.host(), &plain()),
         registry.host().parse().unwrap(),

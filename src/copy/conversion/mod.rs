@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use self::layers::{ConvertedLayer, Layers};
 use self::source::ConvertedSource;
 pub(super) use self::write::Original;
+use super::bandwidth::Limiter;
 use super::blob::Trust;
 use super::closure::Closure;
 use super::engine::Goal;
@@ -73,11 +74,12 @@ impl Conversions {
         conversion: Conversion,
         counters: Arc<Counters>,
         observer: Arc<dyn Observer>,
+        limiter: Option<Arc<Limiter>>,
         first_wait: std::time::Duration,
     ) -> Self {
         Self {
             conversion,
-            layers: Arc::new(Layers::new(counters, observer, first_wait)),
+            layers: Arc::new(Layers::new(counters, observer, limiter, first_wait)),
             images: Semaphore::new(PARALLEL_IMAGES),
         }
     }

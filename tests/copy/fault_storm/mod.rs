@@ -48,7 +48,11 @@ async fn play(seed: u64) {
         }
         // Another engine may have had more luck.
         if runs.len() == 1 && runs.iter().flatten().any(|outcome| is_held_back(outcome)) {
-            assert_eq!(setting.tags(), before, "a tag moved although others had failed");
+            assert_eq!(
+                setting.tags(),
+                before,
+                "a tag moved although others had failed"
+            );
         }
     }
     setting.clear_faults();

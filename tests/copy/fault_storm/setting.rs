@@ -7,8 +7,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use transship::convert::{Compression, Conversion, Format};
 use transship::copy::{
-    Copied, Counters, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Selection, TagPolicy, Target,
-    Unobserved, copy_images,
+    Copied, Counters, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Selection,
+    TagPolicy, Target, Unobserved, copy_images,
 };
 use transship::oci::Digest;
 use transship::reason::Reason;
@@ -20,9 +20,7 @@ use super::content::{
     fallback_tag, seed_compressed_image, seed_cosign_signature, seed_index, seed_large_image,
     seed_signature,
 };
-use crate::support::registry::{
-    Dialect, Random, Registry, Role, StoredManifest, random_faults,
-};
+use crate::support::registry::{Dialect, Random, Registry, Role, StoredManifest, random_faults};
 use crate::support::tls::Authority;
 use crate::support::{credentials, install_tls_provider};
 
