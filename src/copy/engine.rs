@@ -100,8 +100,8 @@ pub async fn copy_images(
         Stage::Whole
     };
     let copying = |(position, copy)| {
-        let copied = engine.copy(copy, stage);
-        copied.map(move |outcome| (position, outcome))
+        let image = engine.copy(copy, stage);
+        image.map(move |outcome| (position, outcome))
     };
     let mut outcomes: Vec<(usize, ImageOutcome)> = futures::stream::iter(copies.iter().enumerate())
         .map(copying)
@@ -229,13 +229,11 @@ impl Engine<'_> {
         let writes = goals.iter().zip(settled).map(|(goal, settled)| {
             let (closure, root) = (closure.as_ref(), &root);
             async move {
-                match settled {
-                    Some(result) => result,
-                    None => {
-                        let tagged = self.write_to(copy, goal, closure, root, trust).await?;
-                        goal.written(source, root.digest(), tagged)
-                    }
+                if let Some(result) = settled {
+                    return result;
                 }
+                let tagged = self.write_to(copy, goal, closure, root, trust).await?;
+                goal.written(source, root.digest(), tagged)
             }
         });
         let subjects: Vec<Digest> = closure.iter().flat_map(Closure::digests).cloned().collect();

@@ -12,11 +12,12 @@ async fn a_mirror_with_one_image_that_is_absent_moves_no_tag() {
     let (source, destination) = (Registry::start().await, Registry::start().await);
     source.seed_image("app", Some("1"), &[b"layer"]);
     let directory = TempDir::new().unwrap();
-    let images = [
-        &format!("{}/app:1", source.host())[..],
-        &format!("{}/app:absent", source.host()),
-    ];
-    let file = mirror_file(&directory, &images, &format!("{}/m", destination.host()));
+    let [present, absent] = ["1", "absent"].map(|tag| format!("{}/app:{tag}", source.host()));
+    let file = mirror_file(
+        &directory,
+        &[&present, &absent],
+        &format!("{}/m", destination.host()),
+    );
     let output = run(&["sync", "-f", &file, "--failure-policy", "strict"]);
     assert_eq!(output.status.code(), Some(10), "{output:?}");
     let said = stderr(&output);

@@ -36,9 +36,9 @@ async fn target(path: &Path, tag: &Tag) -> Target {
 /// The digest that is in place, and the bytes that were sent for it.
 async fn run(copy: ImageCopy, options: Options) -> (Digest, u64) {
     let counters = Arc::new(Counters::default());
-    let outcomes = copy_images(&[copy], &options, counters.clone(), Arc::new(Unobserved)).await;
-    let copied = outcomes[0][0].as_ref().unwrap();
-    (copied.digest.clone(), counters.now().bytes)
+    let mut outcomes = copy_images(&[copy], &options, counters.clone(), Arc::new(Unobserved)).await;
+    let copied = outcomes.remove(0).remove(0).unwrap();
+    (copied.digest, counters.now().bytes)
 }
 
 /// Files take no time on a clock that stands still: whatever passes is due to the limit.

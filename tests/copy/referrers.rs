@@ -43,8 +43,8 @@ fn seed_typed_referrer(
         "layers": [descriptor("application/octet-stream", content)],
         "subject": {"mediaType": MANIFEST, "digest": subject, "size": size},
     });
-    if let Some(artifact_type) = artifact_type {
-        document["artifactType"] = json!(artifact_type);
+    if let (Some(artifact_type), Some(members)) = (artifact_type, document.as_object_mut()) {
+        members.insert("artifactType".to_owned(), json!(artifact_type));
     }
     let digest = scene.source.seed_manifest("app", None, &document);
     (digest, document)

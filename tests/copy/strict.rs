@@ -121,7 +121,7 @@ async fn signatures_are_there_before_the_tag_moves() {
     let requests = scene.destination.requests();
     let signed = requests
         .iter()
-        .position(|it| is_put(it) && it.path.ends_with(".sig"));
+        .position(|it| is_put(it) && it.path.ends_with(&tag));
     let moved = requests.iter().position(moves_a_tag);
     assert!(signed.unwrap() < moved.unwrap());
 }

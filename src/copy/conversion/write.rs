@@ -116,16 +116,13 @@ impl Engine<'_> {
             return Ok((target.leave_unread(source, found)?, Vec::new()));
         };
         let wanted = closure.root_digest();
-        let copied = match target.settle(source, wanted, current.as_ref()) {
-            Some(result) => result?,
-            None => {
-                let tagged = self
-                    .writer(&content, &goal.destination)
-                    .write(&closure, goal.tag(), trust)
-                    .await?;
-                goal.written(source, wanted, tagged)?
-            }
-        };
-        Ok((copied, unchanged))
+        if let Some(result) = target.settle(source, wanted, current.as_ref()) {
+            return Ok((result?, unchanged));
+        }
+        let tagged = self
+            .writer(&content, &goal.destination)
+            .write(&closure, goal.tag(), trust)
+            .await?;
+        Ok((goal.written(source, wanted, tagged)?, unchanged))
     }
 }

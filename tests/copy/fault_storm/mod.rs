@@ -5,6 +5,7 @@
 //! `TRANSSHIP_FAULT_SEED` with which seed they begin, so that one that failed can be played again.
 
 mod content;
+mod party;
 mod setting;
 
 use std::time::Duration;
@@ -47,7 +48,7 @@ async fn play(seed: u64) {
             setting.assert_no_false_success(outcomes);
         }
         // Another engine may have had more luck.
-        if runs.len() == 1 && runs.iter().flatten().any(|outcome| is_held_back(outcome)) {
+        if runs.len() == 1 && runs.iter().flatten().any(is_held_back) {
             assert_eq!(
                 setting.tags(),
                 before,
