@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::oci::Descriptor;
@@ -40,7 +41,8 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 /// Bytes per second, at least 64 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct Bandwidth(NonZeroU64);
 
 /// Why a text is no [`Bandwidth`].
@@ -69,10 +71,24 @@ impl FromStr for Bandwidth {
         }
         let number: u64 = digits.parse().map_err(|_| BandwidthError::Malformed)?;
         let bytes = number.checked_mul(unit).ok_or(BandwidthError::Malformed)?;
+        Self::try_from(bytes)
+    }
+}
+
+impl TryFrom<u64> for Bandwidth {
+    type Error = BandwidthError;
+
+    fn try_from(bytes: u64) -> Result<Self, Self::Error> {
         NonZeroU64::new(bytes)
             .filter(|bytes| bytes.get() >= LEAST_BYTES_PER_SECOND)
             .map(Self)
             .ok_or(BandwidthError::TooLow)
+    }
+}
+
+impl From<Bandwidth> for u64 {
+    fn from(bandwidth: Bandwidth) -> Self {
+        bandwidth.0.get()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Bandwidth, Selection};
 use crate::convert::Conversion;
 use crate::oci::MediaType;
@@ -27,7 +29,8 @@ pub struct Options {
 }
 
 /// Which signatures, attestations and other referrers of an image come along.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Referrers {
     /// None of them.
     None,
@@ -53,7 +56,8 @@ impl Default for Referrers {
 }
 
 /// What one image that cannot be copied means for the other images of the run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum FailurePolicy {
     /// Nothing: they are put in place.
     #[default]

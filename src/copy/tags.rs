@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::place::DestinationState;
 use super::write::{Writer, find};
 use super::{Copied, Effect, Failure, Side, Target};
@@ -18,7 +20,8 @@ use crate::transport::Error;
 ///
 /// It holds for every tag that is written for a target, also those of cosign. The list of referrers
 /// that a registry without the referrers API keeps under a tag is no image: it is always added to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TagPolicy {
     /// It is moved.
     #[default]
