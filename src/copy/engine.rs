@@ -284,13 +284,10 @@ impl Engine<'_> {
                 .iter()
                 .zip(&may_have)
                 .map(|(goal, may_have)| async move {
-                    match (may_have, goal.reference(&copy.image)) {
-                        (true, Some(reference)) => goal
-                            .destination
-                            .find_manifest(reference)
-                            .await
-                            .map_err(|error| Failure::of_place(Side::Destination, &error)),
-                        _ => Ok(None),
+                    if *may_have {
+                        goal.find(&copy.image).await
+                    } else {
+                        Ok(None)
                     }
                 }),
         );
@@ -407,13 +404,19 @@ impl Goal<'_> {
         }
     }
 
-    /// Where the image can be found in place: under the tag, or under the digest that it is named by.
-    fn reference<'b>(&'b self, image: &'b ManifestName) -> Option<ManifestReference<'b>> {
-        match (&self.target.tag, image) {
-            (Some(tag), _) => Some(ManifestReference::Tag(tag)),
-            (None, ManifestName::Digest(digest)) => Some(ManifestReference::Digest(digest)),
-            (None, ManifestName::Tag(_)) => None,
-        }
+    /// What is there where the image is to be: under the tag, or under the digest that it is named by.
+    async fn find(&self, image: &ManifestName) -> Result<Option<Digest>, Failure> {
+        let destination = &self.destination;
+        let found = match (&self.target.tag, image) {
+            (Some(tag), _) if self.target.protects_tag() => destination.find_protected(tag).await,
+            (Some(tag), _) => destination.find_manifest(ManifestReference::Tag(tag)).await,
+            (None, ManifestName::Digest(digest)) => {
+                let reference = ManifestReference::Digest(digest);
+                destination.find_manifest(reference).await
+            }
+            (None, ManifestName::Tag(_)) => Ok(None),
+        };
+        found.map_err(|error| Failure::of_place(Side::Destination, &error))
     }
 }
 

@@ -64,7 +64,7 @@ pub enum FailurePolicy {
     BestEffort,
     /// No tag moves unless all images could be written to all of their targets; the others fail with
     /// [`Reason::HeldBack`]. What a registry refuses only when a tag is moved, like tags that are
-    /// immutable, comes too late for that.
+    /// immutable, comes too late for that. Workers that share images each hold back their own only.
     ///
     /// [`Reason::HeldBack`]: crate::reason::Reason::HeldBack
     Strict,

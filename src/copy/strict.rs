@@ -6,7 +6,8 @@
 //! moves finds its signatures.
 //!
 //! Places that are no registries show nothing before they are finished, so there the tags are written
-//! at once, and a run that holds back does not finish them.
+//! at once, and a run that holds back does not finish them. The reasons are in
+//! `docs/adr/0019-when-tags-move.md`.
 //!
 //! [`FailurePolicy::Strict`]: super::FailurePolicy::Strict
 

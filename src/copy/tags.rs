@@ -2,14 +2,15 @@
 //! moved.
 //!
 //! Whether a tag is left alone is decided by what is known of it before anything is sent, and once
-//! more when it is written, because somebody else may have made it meanwhile.
+//! more when it is written, because somebody else may have made it meanwhile: see
+//! `docs/adr/0019-when-tags-move.md`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::place::DestinationState;
-use super::write::{Writer, find};
+use super::write::Writer;
 use super::{Copied, Effect, Failure, Side, Target};
 use crate::oci::{Digest, Manifest, Tag};
 use crate::reason::Reason;
@@ -177,7 +178,7 @@ async fn what_is_under(
     tag: &Tag,
     image: &Manifest,
 ) -> Result<Option<Tagged>, Error> {
-    let found = find(destination, Some(tag), image.digest()).await?;
+    let found = destination.find_protected(tag).await?;
     Ok(found.map(|found| {
         if found == *image.digest() {
             Tagged::Image

@@ -7,7 +7,7 @@ use transship::oci::Digest;
 use transship::reason::Reason;
 
 use super::scene::{Scene, wish};
-use crate::support::registry::{Action, Endpoint, Rule};
+use crate::support::registry::{Action, Dialect, Endpoint, Registry, Rule};
 
 /// An image at the source, and another under the same tag at the destination; both digests.
 async fn taken(existing: TagPolicy) -> (Scene, Digest, Digest) {
@@ -108,6 +108,32 @@ async fn a_tag_that_somebody_makes_meanwhile_stays(#[case] looks: usize) {
             "the registry is asked if no look shows the tag"
         );
     }
+}
+
+/// What is not shown may be there.
+#[tokio::test]
+async fn a_tag_that_may_not_be_looked_at_is_not_overwritten() {
+    let (scene, _, there) = taken(TagPolicy::Keep).await;
+    let denied = Rule::on(Endpoint::Manifest, Action::status(403)).method(Method::HEAD);
+    scene.destination.add(denied);
+    let failure = copy(&scene, "v1").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::PushDenied, "{failure}");
+    assert_eq!(pointed_at(&scene, "v1"), there);
+    assert_eq!(scene.destination.writes(), 0);
+}
+
+/// Some registries deny the look at what is absent.
+#[tokio::test]
+async fn a_tag_that_is_denied_and_not_listed_is_written() {
+    let destination = Registry::builder().dialect(Dialect::Artifactory);
+    let mut scene = Scene::between(Registry::start().await, destination.start().await);
+    scene.existing = TagPolicy::Keep;
+    scene.source.seed_image("app", Some("v1"), &[b"layer"]);
+    scene
+        .destination
+        .seed_image("m/app", Some("v0"), &[b"other"]);
+    assert_eq!(copy(&scene, "v1").await.unwrap().effect, Effect::Written);
+    assert!(scene.is_in_place(&wish("app", "m/app", "v1")));
 }
 
 /// The second attempt is refused because the first was carried out.
