@@ -48,6 +48,10 @@ pub enum Reason {
     RegistryError,
     /// The destination has the tag with another content and does not let it move.
     TagImmutable,
+    /// The destination has the tag with another content, and it was asked not to be overwritten.
+    TagExists,
+    /// The image could be copied, but others of the run could not, and no tag is moved unless all can.
+    HeldBack,
     /// The destination cannot hold an image of this kind.
     DestinationUnsupported,
     /// The image has something that the format asked for cannot express.
@@ -103,6 +107,7 @@ impl Reason {
             | Self::DestinationUnsupported
             | Self::ConversionUnsupported
             | Self::TagImmutable
+            | Self::TagExists
             | Self::TlsUntrusted => Class::Stalled,
             Self::Succeeded
             | Self::Pruned
@@ -114,6 +119,7 @@ impl Reason {
             | Self::RateLimited
             | Self::RegistryError
             | Self::StorageFailed
+            | Self::HeldBack
             | Self::RunFailed
             | Self::DestinationMismatch => Class::Transient,
         }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::BothArguments;
 use super::places::{self, PLACES, Places};
 use super::run::{EXIT_CODES, RunArguments};
-use crate::copy::{ImageCopy, ManifestName, Target};
+use crate::copy::{ImageCopy, ManifestName, TagPolicy, Target};
 
 /// Copy an image from one place to another
 ///
@@ -101,6 +101,7 @@ async fn all_tags(
             targets: vec![Target {
                 place: Arc::clone(&to),
                 tag: Some(tag),
+                existing: TagPolicy::default(),
             }],
         })
         .collect())

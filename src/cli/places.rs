@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, bail};
 
 use super::credentials::Keychain;
-use crate::copy::{ManifestName, Target};
+use crate::copy::{ManifestName, TagPolicy, Target};
 use crate::oci::{Digest, Reference, RegistryHost, Repository, Tag};
 use crate::registry::{Access, Certificates, Client, Credentials, TagList};
 use crate::transport::{
@@ -137,7 +137,11 @@ impl Places {
                 (Arc::new(place), reference.tag().cloned())
             }
         };
-        Ok(Target { place, tag })
+        Ok(Target {
+            place,
+            tag,
+            existing: TagPolicy::default(),
+        })
     }
 
     /// The place `text`, which names no image in it, to read all of its images, and their tags.

@@ -1,4 +1,4 @@
-//! What `copy` and `sync` have in common: options of the engine, the run, its result.
+//! What `copy`, `convert` and `sync` have in common: options of the engine, and the run.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -7,18 +7,21 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use futures::future::join_all;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::conversion::ConversionArguments;
-use super::hint;
 use super::output;
 use super::progress::Progress;
-use crate::copy::{self, Copied, Counters, Failure, ImageCopy, ImageOutcome, Root, Selection};
-use crate::inspect::{Missing, Outgoing, Tree, read_tree};
-use crate::oci::{Digest, Platform};
+use super::report::Reporter;
+use super::selection::SelectionArguments;
+use crate::copy::{
+    self, Bandwidth, Counters, Failure, FailurePolicy, ImageCopy, Referrers, Root, Selection,
+    TagPolicy,
+};
+use crate::inspect::{Outgoing, Tree, read_tree};
+use crate::oci::Digest;
 use crate::reason::Reason;
-use crate::worker::{EXIT_COPIES_FAILED, EXIT_INTERRUPTED};
+use crate::worker::EXIT_INTERRUPTED;
 
 /// What the help of `copy` and `sync` says of exit codes.
 pub(super) const EXIT_CODES: &str = "\
@@ -42,6 +45,23 @@ pub(super) struct RunArguments {
     )]
     parallel: u16,
 
+    /// Most bytes of blobs that pass in a second, for example 20Mi [default: no limit]
+    ///
+    /// A byte counts once, when it is read to be sent on: what comes in and what goes out are each within
+    /// the limit. At least 64Ki.
+    #[arg(long, value_name = "BYTES")]
+    bandwidth: Option<Bandwidth>,
+
+    /// What becomes of a tag that is at the destination with another digest [default: overwrite]
+    ///
+    /// It holds for every tag that a copy writes, also those of cosign.
+    #[arg(long, value_name = "POLICY", value_enum)]
+    existing: Option<ExistingArgument>,
+
+    /// What one image that cannot be copied means for the others [default: best-effort]
+    #[arg(long, value_name = "POLICY", value_enum)]
+    failure_policy: Option<FailureArgument>,
+
     /// Say what would be sent, with its bytes, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -58,70 +78,43 @@ pub(super) struct RunArguments {
     conversion: ConversionArguments,
 }
 
-/// What is copied of each image.
-#[derive(Args, Clone, Debug)]
-struct SelectionArguments {
-    /// Copy these platforms of an index only, for example linux/arm64; may be repeated
-    ///
-    /// A platform without a variant stands for all of its variants. Attestations of the chosen images
-    /// come along.
-    #[arg(long = "platform", value_name = "OS/ARCHITECTURE")]
-    platforms: Vec<Platform>,
-
-    /// What becomes of an index of which only some platforms are copied
-    ///
-    /// Without this option it is `none` for docker-archive: and docker-daemon:, which hold no index,
-    /// and `rewrite` for every other place.
-    #[arg(long, value_name = "POLICY", value_enum, requires = "platforms")]
-    index_policy: Option<IndexPolicy>,
-
-    /// Leave signatures, attestations and other referrers behind
-    #[arg(long)]
-    no_referrers: bool,
-}
-
+/// What becomes of tags that are there.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum IndexPolicy {
-    /// A new index that names the chosen platforms only; it has another digest
-    Rewrite,
-    /// The same index; it names images that are not there, which some registries refuse
-    Sparse,
-    /// No index: the image of the one platform that was chosen, under its own digest
-    None,
+enum ExistingArgument {
+    /// It is moved
+    Overwrite,
+    /// It stays, which is a success and is said
+    Keep,
+    /// It stays, and the copy fails
+    Fail,
 }
 
-/// One copy, as `--json` prints it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'a> {
-    source: String,
-    destination: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source_digest: Option<&'a Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    digest: Option<&'a Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unchanged: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<&'a Missing>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Reason>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+/// What becomes of the others when one image cannot be copied.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailureArgument {
+    /// They are put in place
+    BestEffort,
+    /// No tag is moved in any registry unless all images could be written; each fails otherwise
+    Strict,
 }
 
-/// The last line that `--json` prints.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Totals {
-    copied: usize,
-    unchanged: usize,
-    failed: usize,
-    blobs_sent: u64,
-    blobs_mounted: u64,
-    blobs_existing: u64,
-    bytes_sent: u64,
-    bytes_recompressed: u64,
+impl From<FailureArgument> for FailurePolicy {
+    fn from(argument: FailureArgument) -> Self {
+        match argument {
+            FailureArgument::BestEffort => Self::BestEffort,
+            FailureArgument::Strict => Self::Strict,
+        }
+    }
+}
+
+impl From<ExistingArgument> for TagPolicy {
+    fn from(argument: ExistingArgument) -> Self {
+        match argument {
+            ExistingArgument::Overwrite => Self::Overwrite,
+            ExistingArgument::Keep => Self::Keep,
+            ExistingArgument::Fail => Self::Fail,
+        }
+    }
 }
 
 impl RunArguments {
@@ -130,7 +123,11 @@ impl RunArguments {
         Ok(copy::Options {
             platforms: self.selection.selection(to_one_place)?,
             conversion: self.conversion.conversion(),
-            referrers: !self.selection.no_referrers,
+            referrers: self.selection.referrers(),
+            failure_policy: self
+                .failure_policy
+                .map_or_else(FailurePolicy::default, FailurePolicy::from),
+            bandwidth: self.bandwidth,
             parallel_images: usize::from(self.parallel),
             ..copy::Options::default()
         })
@@ -153,10 +150,14 @@ impl RunArguments {
         }
         let options = self.options(to_one_place)?;
         let progress = Progress::new(self.quiet || self.dry_run);
-        let copies = tokio::select! {
+        let mut copies = tokio::select! {
             copies = opening => copies?,
             () = cancel.cancelled() => return Ok(interrupted()),
         };
+        if let Some(existing) = self.existing {
+            let targets = copies.iter_mut().flat_map(|copy| &mut copy.targets);
+            targets.for_each(|target| target.existing = existing.into());
+        }
         let work = async {
             if self.dry_run {
                 self.plan(&copies, &options).await
@@ -190,104 +191,18 @@ impl RunArguments {
             copy::copy_images(copies, options, Arc::clone(&counters), progress.observer()).await;
         // The screen is free before anything else is written.
         progress.close();
-        let mut totals = Totals::default();
+        let mut reporter = self.reporter();
         for (copy, outcome) in copies.iter().zip(&outcomes) {
-            self.report(copy, outcome, &mut totals)?;
-        }
-        let counts = counters.now();
-        self.conclude(&Totals {
-            blobs_sent: counts.sent,
-            blobs_mounted: counts.mounted,
-            blobs_existing: counts.existing,
-            bytes_sent: counts.bytes,
-            bytes_recompressed: counts.recompressed_bytes,
-            ..totals
-        })
-    }
-
-    fn report(
-        &self,
-        copy: &ImageCopy,
-        outcome: &ImageOutcome,
-        totals: &mut Totals,
-    ) -> anyhow::Result<()> {
-        let source = source_name(copy);
-        for (target, result) in copy.targets.iter().zip(outcome) {
-            let destination = target.to_string();
-            match result {
-                Ok(copied) => self.report_copied(&source, &destination, copied, totals)?,
-                Err(failure) => self.report_failed(&source, &destination, failure, totals)?,
+            let source = source_name(copy);
+            for (target, result) in copy.targets.iter().zip(outcome) {
+                reporter.result(&source, &target.to_string(), result)?;
             }
         }
-        Ok(())
+        reporter.conclude(counters.now())
     }
 
-    fn report_copied(
-        &self,
-        source: &str,
-        destination: &str,
-        copied: &Copied,
-        totals: &mut Totals,
-    ) -> anyhow::Result<()> {
-        if copied.unchanged {
-            totals.unchanged += 1;
-        } else {
-            totals.copied += 1;
-        }
-        if self.json {
-            let mut line = Line::new(source, destination);
-            line.source_digest = Some(&copied.source);
-            line.digest = Some(&copied.digest);
-            line.unchanged = Some(copied.unchanged);
-            output::json(&line)
-        } else {
-            output::line(format_args!("{destination}@{}", copied.digest))
-        }
-    }
-
-    fn report_failed(
-        &self,
-        source: &str,
-        destination: &str,
-        failure: &Failure,
-        totals: &mut Totals,
-    ) -> anyhow::Result<()> {
-        totals.failed += 1;
-        let step = hint::next_step(failure.reason, hint::Places::Two);
-        let step = step.map(|step| format!("; {step}"));
-        output::tell(format_args!(
-            "not copied: {source} to {destination}: {failure}{} ({})",
-            step.unwrap_or_default(),
-            failure.reason
-        ));
-        if self.json {
-            let mut line = Line::new(source, destination);
-            line.reason = Some(failure.reason);
-            line.message = Some(&failure.message);
-            output::json(&line)?;
-        }
-        Ok(())
-    }
-
-    fn conclude(&self, totals: &Totals) -> anyhow::Result<ExitCode> {
-        if self.json {
-            output::json(&serde_json::json!({"totals": totals}))?;
-        }
-        if !self.quiet {
-            output::tell(format_args!(
-                "{} copied, {} in place already, {} failed; {} sent, {} blobs mounted",
-                totals.copied,
-                totals.unchanged,
-                totals.failed,
-                output::size(totals.bytes_sent),
-                totals.blobs_mounted,
-            ));
-        }
-        Ok(if totals.failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::from(EXIT_COPIES_FAILED)
-        })
+    fn reporter(&self) -> Reporter {
+        Reporter::new(self.json, self.quiet)
     }
 
     /// Prints what each destination lacks. Nothing is written anywhere.
@@ -297,82 +212,42 @@ impl RunArguments {
         options: &copy::Options,
     ) -> anyhow::Result<ExitCode> {
         let mut outgoing = Outgoing::default();
-        let mut totals = Totals::default();
+        let mut reporter = self.reporter();
         for copy in copies {
             let source = source_name(copy);
-            let (digest, tree) = match self.read(copy, options).await {
+            let (source_digest, tree) = match self.read(copy, options).await {
                 Ok(read) => read,
                 Err(failure) => {
                     for target in &copy.targets {
-                        self.report_failed(&source, &target.to_string(), &failure, &mut totals)?;
+                        reporter.failed(&source, &target.to_string(), &failure)?;
                     }
                     continue;
                 }
             };
+            let digest = &tree.descriptor.digest;
             for target in &copy.targets {
                 let destination = target.to_string();
+                if let Some(result) = target.look(&source_digest, digest).await {
+                    reporter.result(&source, &destination, &result)?;
+                    continue;
+                }
                 let missing = outgoing
                     .missing(&tree, target.place.as_ref(), target.tag.as_ref())
                     .await;
                 match missing {
-                    Ok(missing) => {
-                        let mut line = Line::new(&source, &destination);
-                        line.source_digest = Some(&digest);
-                        line.digest = Some(&tree.descriptor.digest);
-                        line.missing = Some(&missing);
-                        self.report_planned(&line, &missing, &mut totals)?;
-                    }
+                    Ok(missing) => reporter.planned(
+                        (&source, &source_digest),
+                        (&destination, digest),
+                        &missing,
+                    )?,
                     Err(error) => {
                         let failure = Failure::of_place(copy::Side::Destination, &error);
-                        self.report_failed(&source, &destination, &failure, &mut totals)?;
+                        reporter.failed(&source, &destination, &failure)?;
                     }
                 }
             }
         }
-        if self.json {
-            output::json(&serde_json::json!({"totals": totals}))?;
-        } else {
-            output::line(format_args!(
-                "{} to copy with {} in {} blobs, {} in place already, {} failed; nothing was sent",
-                totals.copied,
-                output::size(totals.bytes_sent),
-                totals.blobs_sent,
-                totals.unchanged,
-                totals.failed,
-            ))?;
-        }
-        Ok(if totals.failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::from(EXIT_COPIES_FAILED)
-        })
-    }
-
-    fn report_planned(
-        &self,
-        line: &Line<'_>,
-        missing: &Missing,
-        totals: &mut Totals,
-    ) -> anyhow::Result<()> {
-        if missing.in_place {
-            totals.unchanged += 1;
-        } else {
-            totals.copied += 1;
-        }
-        totals.blobs_sent += missing.blobs as u64;
-        totals.bytes_sent += missing.bytes;
-        if self.json {
-            return output::json(line);
-        }
-        let what = if missing.in_place {
-            "in place".to_owned()
-        } else {
-            format!("{} in {} blobs", output::size(missing.bytes), missing.blobs)
-        };
-        output::line(format_args!(
-            "{} -> {}: {what}",
-            line.source, line.destination
-        ))
+        reporter.conclude_plan()
     }
 
     /// The digest that the source has, and what would be copied of it.
@@ -387,40 +262,23 @@ impl RunArguments {
             &options.platforms,
         )
         .await?;
-        let mut tree = read_tree(&copy.source, manifest, options.referrers)
+        let with_referrers = options.referrers != Referrers::None;
+        let mut tree = read_tree(&copy.source, manifest, with_referrers)
             .await
             .map_err(|error| Failure {
                 reason: Reason::SourceInvalid,
                 message: error.to_string(),
             })?;
+        if let Referrers::All { artifact_types, .. } = &options.referrers
+            && !artifact_types.is_empty()
+        {
+            tree.retain_referrers(artifact_types);
+        }
         // An index that stays as it is names images that are not copied.
         if matches!(options.platforms, Selection::Sparse(_)) {
             tree.retain_platforms(&self.selection.platforms);
         }
         Ok((source, tree))
-    }
-}
-
-impl SelectionArguments {
-    fn selection(&self, to_one_place: bool) -> anyhow::Result<Selection> {
-        let platforms = self.platforms.clone();
-        let usual = if to_one_place {
-            IndexPolicy::None
-        } else {
-            IndexPolicy::Rewrite
-        };
-        Ok(
-            match (self.index_policy.unwrap_or(usual), platforms.as_slice()) {
-                (_, []) => Selection::All,
-                (IndexPolicy::None, [platform]) => Selection::Image(platform.clone()),
-                (IndexPolicy::None, _) => bail!(
-                    "without an index there can be one image only: name one --platform, or write \
-                     to a registry, oci: or oci-archive:"
-                ),
-                (IndexPolicy::Rewrite, _) => Selection::Rewrite(platforms),
-                (IndexPolicy::Sparse, _) => Selection::Sparse(platforms),
-            },
-        )
     }
 }
 
@@ -437,21 +295,6 @@ fn warnings(copies: &[ImageCopy]) -> BTreeSet<String> {
         targets.chain(copy.source.warnings())
     });
     lines.collect()
-}
-
-impl Line<'_> {
-    fn new(source: &str, destination: &str) -> Self {
-        Self {
-            source: source.to_owned(),
-            destination: destination.to_owned(),
-            source_digest: None,
-            digest: None,
-            unchanged: None,
-            missing: None,
-            reason: None,
-            message: None,
-        }
-    }
 }
 
 fn source_name(copy: &ImageCopy) -> String {

@@ -15,7 +15,7 @@ use super::places::{self, Places};
 use super::run::{EXIT_CODES, RunArguments};
 use crate::api::ImageMirror;
 use crate::controller::Wanted;
-use crate::copy::{ImageCopy, Target};
+use crate::copy::{ImageCopy, TagPolicy, Target};
 
 /// Most bytes of a file with mirrors.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -95,6 +95,7 @@ async fn open(
             targets.push(Target {
                 place,
                 tag: reference.tag().cloned(),
+                existing: TagPolicy::default(),
             });
         }
         copies.push(ImageCopy {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 
+use super::bandwidth::{Limiter, limited};
 use super::place::DestinationState;
 use super::progress::{BlobOutcome, Counters, Event, Observer};
 use super::{Failure, Side};
@@ -40,6 +41,7 @@ pub(super) struct BlobTransfers {
     permits: Semaphore,
     counters: Arc<Counters>,
     observer: Arc<dyn Observer>,
+    limiter: Option<Arc<Limiter>>,
     /// Before the second try; it doubles from there.
     pub(super) first_wait: Duration,
 }
@@ -72,6 +74,7 @@ impl BlobTransfers {
     pub(super) fn new(
         counters: Arc<Counters>,
         observer: Arc<dyn Observer>,
+        limiter: Option<Arc<Limiter>>,
         first_wait: Duration,
     ) -> Self {
         Self {
@@ -79,6 +82,7 @@ impl BlobTransfers {
             permits: Semaphore::new(PARALLEL_BLOBS),
             counters,
             observer,
+            limiter,
             first_wait,
         }
     }
@@ -189,7 +193,7 @@ impl BlobTransfers {
             None => Arc::new(Arc::clone(source)),
         };
         Arc::new(Observed {
-            reader,
+            reader: limited(reader, self.limiter.as_ref()),
             observer: Arc::clone(&self.observer),
         })
     }

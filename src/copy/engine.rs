@@ -10,17 +10,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::join_all;
 use futures::{FutureExt as _, StreamExt as _};
 
+use super::bandwidth::Limiter;
 use super::blob::{BlobTransfers, Trust};
 use super::closure::Closure;
 use super::conversion::{Conversions, Original};
 use super::place::{DestinationState, Places};
 use super::progress::{Counters, Event, Observer};
+use super::strict::may_publish;
+use super::tags::{TagWrite, Tagged};
 use super::write::Writer;
-use super::{Copied, Failure, ImageCopy, ManifestName, Options, Root, Side, Target};
+use super::{
+    Copied, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Referrers, Root,
+    Side, Target,
+};
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
 use crate::transport::Source;
+
+/// What the targets of an image have now, in their order.
+pub(super) type Current = Vec<Result<Option<Digest>, Failure>>;
+/// The result for a target at which nothing is left to do.
+pub(super) type Settled = Option<Result<Copied, Failure>>;
 
 /// What became of one image, by target in their order.
 pub type ImageOutcome = Vec<Result<Copied, Failure>>;
@@ -37,10 +48,20 @@ pub(super) struct Engine<'a> {
     roots: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
+/// How much of an image is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// All of it.
+    Whole,
+    /// What can be written without anybody seeing it: everything but the tags of registries.
+    Content,
+}
+
 /// One target, and what is known of its place.
 pub(super) struct Goal<'a> {
     pub(super) target: &'a Target,
     pub(super) destination: Arc<DestinationState>,
+    stage: Stage,
 }
 
 /// Copies images and says what became of each.
@@ -50,6 +71,7 @@ pub async fn copy_images(
     counters: Arc<Counters>,
     observer: Arc<dyn Observer>,
 ) -> Vec<ImageOutcome> {
+    let limiter = options.bandwidth.map(|it| Arc::new(Limiter::new(it)));
     let engine = Engine {
         options,
         places: Places::of(copies),
@@ -57,11 +79,13 @@ pub async fn copy_images(
             options.conversion,
             Arc::clone(&counters),
             Arc::clone(&observer),
+            limiter.clone(),
             options.first_wait,
         ),
         blobs: BlobTransfers::new(
             Arc::clone(&counters),
             Arc::clone(&observer),
+            limiter,
             options.first_wait,
         ),
         observer,
@@ -69,22 +93,38 @@ pub async fn copy_images(
         roots: Mutex::default(),
     };
     // In any order: a slow image must not keep those behind it from their start.
+    let is_strict = options.failure_policy == FailurePolicy::Strict;
+    let stage = if is_strict {
+        Stage::Content
+    } else {
+        Stage::Whole
+    };
+    let copying = |(position, copy)| {
+        let image = engine.copy(copy, stage);
+        image.map(move |outcome| (position, outcome))
+    };
     let mut outcomes: Vec<(usize, ImageOutcome)> = futures::stream::iter(copies.iter().enumerate())
-        .map(|(position, copy)| engine.copy(copy).map(move |outcome| (position, outcome)))
+        .map(copying)
         .buffer_unordered(options.parallel_images.max(1))
         .collect()
         .await;
     outcomes.sort_unstable_by_key(|(position, _)| *position);
     let mut outcomes: Vec<ImageOutcome> =
         outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-    engine.finish(copies, &mut outcomes).await;
+    let may_publish = !is_strict || may_publish(copies, &mut outcomes);
+    if may_publish {
+        if is_strict {
+            engine.publish(copies, &mut outcomes).await;
+        }
+        engine.finish(copies, &mut outcomes).await;
+    }
     engine.tell(copies, &outcomes);
     outcomes
 }
 
 impl Engine<'_> {
-    async fn copy(&self, copy: &ImageCopy) -> ImageOutcome {
-        let outcome = match self.copy_to_targets(copy, Trust::Known).await {
+    async fn copy(&self, copy: &ImageCopy, stage: Stage) -> ImageOutcome {
+        let outcome = match self.copy_to_targets(copy, Trust::Known, stage).await {
             Ok(outcome) => outcome,
             Err(failure) => vec![Err(failure); copy.targets.len()],
         };
@@ -97,31 +137,23 @@ impl Engine<'_> {
         &self,
         copy: &ImageCopy,
         trust: Trust,
+        stage: Stage,
     ) -> Result<ImageOutcome, Failure> {
-        let goals = self.goals(copy);
+        let goals = self.goals(copy, stage);
         // The tags tell which referrers there are. Asking now costs no time.
         let (looked_up, ()) =
             futures::join!(self.look_up(copy, &goals, trust), self.list_source(copy));
         let (wanted, current) = looked_up?;
         let wanted = match wanted {
-            Some(digest)
+            Some(digest) => {
+                let settled = settle(&goals, &current, &digest, &digest);
                 if !self.options.changes_images()
-                    && current
-                        .iter()
-                        .all(|found| found.as_ref().ok() == Some(&Some(digest.clone()))) =>
-            {
-                let unchanged = Copied {
-                    source: digest.clone(),
-                    digest: digest.clone(),
-                    unchanged: true,
-                };
-                let mut outcome = vec![Ok(unchanged); goals.len()];
-                let referrers = self.list_referrers(copy, &[digest]).await;
-                self.copy_referrers(copy, referrers, &goals, &mut outcome)
-                    .await;
-                return Ok(outcome);
+                    && let Some(outcome) = all_settled(&settled)
+                {
+                    return Ok(self.bring_referrers(copy, &goals, outcome, &[digest]).await);
+                }
+                ManifestName::Digest(digest)
             }
-            Some(digest) => ManifestName::Digest(digest),
             None => copy.image.clone(),
         };
         // It will be written: what the destinations hold is asked for meanwhile.
@@ -134,6 +166,11 @@ impl Engine<'_> {
             join_all(goals.iter().map(|goal| goal.destination.existing())),
         );
         let Root { source, manifest } = root?;
+        if self.conversions.needs_layers(&manifest)
+            && let Some(outcome) = all_settled(&settle_unread(&goals, &current, &source))
+        {
+            return Ok(outcome);
+        }
         let (place, root) = self.conversions.readable(&copy.source, manifest).await?;
         if !self.options.conversion.is_none() {
             let original = Original {
@@ -145,25 +182,42 @@ impl Engine<'_> {
                 .write_converted(copy, &goals, current, original, trust)
                 .await;
         }
-        let copied = |digest: &Digest, unchanged| Copied {
-            source: source.clone(),
-            digest: digest.clone(),
-            unchanged,
-        };
-        self.write_image(copy, &goals, current, root, trust, copied)
+        let settled = settle(&goals, &current, &source, root.digest());
+        self.write_image(copy, &goals, settled, &source, root, trust)
             .await
     }
 
-    /// Writes the image `root` wherever something else is.
+    /// Brings what refers to `subjects` to wherever an image is that was settled without writing it.
+    async fn bring_referrers(
+        &self,
+        copy: &ImageCopy,
+        goals: &[Goal<'_>],
+        mut outcome: ImageOutcome,
+        subjects: &[Digest],
+    ) -> ImageOutcome {
+        if outcome.iter().flatten().any(Copied::is_in_place) {
+            let referrers = self.list_referrers(copy, subjects).await;
+            self.copy_referrers(copy, referrers, goals, &mut outcome)
+                .await;
+        }
+        outcome
+    }
+
+    /// Writes the image `root`, made of `source`, to where nothing is settled yet.
     async fn write_image(
         &self,
         copy: &ImageCopy,
         goals: &[Goal<'_>],
-        current: Vec<Result<Option<Digest>, Failure>>,
+        settled: Vec<Settled>,
+        source: &Digest,
         root: Manifest,
         trust: Trust,
-        copied: impl Fn(&Digest, bool) -> Copied,
     ) -> Result<ImageOutcome, Failure> {
+        if let Some(outcome) = all_settled(&settled)
+            && !outcome.iter().flatten().any(Copied::is_in_place)
+        {
+            return Ok(outcome);
+        }
         let alone = self.root_lock(root.digest());
         let alone = alone.lock().await;
         let closure = if trust == Trust::Known && self.is_written(copy, goals, root.digest()).await
@@ -172,14 +226,14 @@ impl Engine<'_> {
         } else {
             Some(Closure::read(&copy.source, root.clone(), &self.options.platforms).await?)
         };
-        let writes = goals.iter().zip(current).map(|(goal, current)| {
-            let (closure, root, copied) = (closure.as_ref(), &root, &copied);
+        let writes = goals.iter().zip(settled).map(|(goal, settled)| {
+            let (closure, root) = (closure.as_ref(), &root);
             async move {
-                let unchanged = current?.as_ref() == Some(root.digest());
-                if !unchanged {
-                    self.write_to(copy, goal, closure, root, trust).await?;
+                if let Some(result) = settled {
+                    return result;
                 }
-                Ok(copied(root.digest(), unchanged))
+                let tagged = self.write_to(copy, goal, closure, root, trust).await?;
+                goal.written(source, root.digest(), tagged)
             }
         });
         let subjects: Vec<Digest> = closure.iter().flat_map(Closure::digests).cloned().collect();
@@ -198,15 +252,15 @@ impl Engine<'_> {
         closure: Option<&Closure>,
         root: &Manifest,
         trust: Trust,
-    ) -> Result<(), Failure> {
+    ) -> Result<Tagged, Failure> {
         let writer = self.writer(&copy.source, &goal.destination);
-        match (closure, &goal.target.tag) {
-            (Some(closure), tag) => writer.write(closure, tag.as_ref(), trust).await,
+        match (closure, goal.tag()) {
+            (Some(closure), tag) => writer.write(closure, tag, trust).await,
             (None, Some(tag)) => writer
-                .tag(root, tag)
+                .write_tag(root, tag)
                 .await
                 .map_err(|error| Failure::of_place(Side::Destination, &error)),
-            (None, None) => Ok(()),
+            (None, None) => Ok(Tagged::Image),
         }
     }
 
@@ -217,28 +271,23 @@ impl Engine<'_> {
         copy: &ImageCopy,
         goals: &[Goal<'_>],
         trust: Trust,
-    ) -> Result<(Option<Digest>, Vec<Result<Option<Digest>, Failure>>), Failure> {
-        if trust == Trust::Nothing {
-            return Ok((None, vec![Ok(None); goals.len()]));
-        }
-        let may_have = join_all(
-            goals
-                .iter()
-                .map(|goal| goal.destination.may_have(goal.target.tag.as_ref())),
-        )
+    ) -> Result<(Option<Digest>, Current), Failure> {
+        let may_have = join_all(goals.iter().map(|goal| async move {
+            match trust {
+                Trust::Known => goal.destination.may_have(goal.target.tag.as_ref()).await,
+                Trust::Nothing => goal.target.protects_tag(),
+            }
+        }))
         .await;
         let found = join_all(
             goals
                 .iter()
                 .zip(&may_have)
                 .map(|(goal, may_have)| async move {
-                    match (may_have, goal.reference(&copy.image)) {
-                        (true, Some(reference)) => goal
-                            .destination
-                            .find_manifest(reference)
-                            .await
-                            .map_err(|error| Failure::of_place(Side::Destination, &error)),
-                        _ => Ok(None),
+                    if *may_have {
+                        goal.find(&copy.image).await
+                    } else {
+                        Ok(None)
                     }
                 }),
         );
@@ -256,13 +305,13 @@ impl Engine<'_> {
     }
 
     async fn list_source(&self, copy: &ImageCopy) {
-        if self.options.referrers {
+        if self.options.referrers != Referrers::None {
             let state = self.places.source(copy.source.as_ref());
             state.tags(copy.source.as_ref()).await;
         }
     }
 
-    pub(super) fn goals<'a>(&self, copy: &'a ImageCopy) -> Vec<Goal<'a>> {
+    pub(super) fn goals<'a>(&self, copy: &'a ImageCopy, stage: Stage) -> Vec<Goal<'a>> {
         copy.targets
             .iter()
             .filter_map(|target| {
@@ -270,6 +319,7 @@ impl Engine<'_> {
                 Some(Goal {
                     target,
                     destination: Arc::clone(destination),
+                    stage,
                 })
             })
             .collect()
@@ -320,14 +370,85 @@ impl Engine<'_> {
 }
 
 impl Goal<'_> {
-    /// Where the image can be found in place: under the tag, or under the digest that it is named by.
-    fn reference<'b>(&'b self, image: &'b ManifestName) -> Option<ManifestReference<'b>> {
-        match (&self.target.tag, image) {
-            (Some(tag), _) => Some(ManifestReference::Tag(tag)),
-            (None, ManifestName::Digest(digest)) => Some(ManifestReference::Digest(digest)),
-            (None, ManifestName::Tag(_)) => None,
+    /// The tag to be written, if there is one and its time has come.
+    pub(super) fn tag(&self) -> Option<TagWrite<'_>> {
+        if self.stage == Stage::Content && self.is_shown_at_once() {
+            return None;
+        }
+        self.target.tag.as_ref().map(|tag| TagWrite {
+            tag,
+            policy: self.target.existing,
+        })
+    }
+
+    /// Whether a tag can be read as soon as it is written, as in a registry. Other places show nothing
+    /// before they are finished.
+    pub(super) fn is_shown_at_once(&self) -> bool {
+        self.destination.place.location().is_some()
+    }
+
+    /// The result of a write of `wanted`.
+    pub(super) fn written(
+        &self,
+        source: &Digest,
+        wanted: &Digest,
+        tagged: Tagged,
+    ) -> Result<Copied, Failure> {
+        match tagged {
+            Tagged::Image => Ok(Copied {
+                source: source.clone(),
+                digest: wanted.clone(),
+                effect: Effect::Written,
+            }),
+            Tagged::Other(found) => self.target.leave(source, wanted, &found),
         }
     }
+
+    /// What is there where the image is to be: under the tag, or under the digest that it is named by.
+    async fn find(&self, image: &ManifestName) -> Result<Option<Digest>, Failure> {
+        let destination = &self.destination;
+        let found = match (&self.target.tag, image) {
+            (Some(tag), _) if self.target.protects_tag() => destination.find_protected(tag).await,
+            (Some(tag), _) => destination.find_manifest(ManifestReference::Tag(tag)).await,
+            (None, ManifestName::Digest(digest)) => {
+                let reference = ManifestReference::Digest(digest);
+                destination.find_manifest(reference).await
+            }
+            (None, ManifestName::Tag(_)) => Ok(None),
+        };
+        found.map_err(|error| Failure::of_place(Side::Destination, &error))
+    }
+}
+
+/// What is settled before anything is written, where `wanted` is to be in place.
+fn settle(goals: &[Goal<'_>], current: &Current, source: &Digest, wanted: &Digest) -> Vec<Settled> {
+    let goals = goals.iter().zip(current);
+    goals
+        .map(|(goal, current)| match current {
+            Ok(found) => goal.target.settle(source, wanted, found.as_ref()),
+            Err(failure) => Some(Err(failure.clone())),
+        })
+        .collect()
+}
+
+/// The same where it would take reading all layers to know what is wanted: a tag that is there and may
+/// not be moved stays, whatever it points at.
+fn settle_unread(goals: &[Goal<'_>], current: &Current, source: &Digest) -> Vec<Settled> {
+    let goals = goals.iter().zip(current);
+    goals
+        .map(|(goal, current)| match current {
+            Ok(Some(found)) if goal.target.protects_tag() => {
+                Some(goal.target.leave_unread(source, found))
+            }
+            Ok(_) => None,
+            Err(failure) => Some(Err(failure.clone())),
+        })
+        .collect()
+}
+
+/// The outcome, if nothing is left to do anywhere.
+fn all_settled(settled: &[Settled]) -> Option<ImageOutcome> {
+    settled.iter().cloned().collect()
 }
 
 /// The digest that a source has for `reference`, which it must have.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::progress::{Counters, Unobserved};
 use super::record::{log_copied, log_failed, log_progress};
 use super::{
-    Clients, Failure, ImageCopy, ManifestName, Options, Plan, PlannedImage, Report,
-    ReportedFailure, Side, Target, copy_images,
+    Clients, Effect, Failure, ImageCopy, ManifestName, Options, Plan, PlannedImage, Report,
+    ReportedFailure, Side, TagPolicy, Target, copy_images,
 };
 use crate::transport::RegistryRepository;
 
@@ -50,6 +50,9 @@ pub async fn execute(plan: &Plan, clients: &Clients) -> Report {
         for (destination, result) in image.destinations.iter().zip(outcome) {
             let to = destination.reference.to_string();
             match result {
+                Ok(done) if done.effect == Effect::Kept => {
+                    tracing::info!(source = %image.source, destination = %to, digest = %done.digest, "kept what was there");
+                }
                 Ok(done) => {
                     log_copied(image, &to, &done);
                     report.images_copied += 1;
@@ -92,6 +95,7 @@ fn image_copy(image: &PlannedImage, clients: &Clients) -> Result<ImageCopy, Fail
                     &destination.access,
                 )?,
                 tag: destination.reference.tag().cloned(),
+                existing: TagPolicy::default(),
             })
         })
         .collect::<Result<_, Failure>>()?;

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use futures::StreamExt as _;
 
 use super::blob::Trust;
-use super::engine::{Engine, Goal, ImageOutcome};
+use super::engine::{Engine, Goal, ImageOutcome, Stage};
 use super::place::DestinationState;
 use super::write::find;
-use super::{Copied, Failure, ImageCopy, ManifestName, Side};
+use super::{Copied, Effect, Failure, ImageCopy, ManifestName, Side};
 use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
 use crate::transport::Existing;
@@ -53,9 +53,9 @@ impl Engine<'_> {
         failed: &HashMap<String, Failure>,
         listed: &HashMap<String, Existing>,
     ) {
-        for (goal, result) in self.goals(copy).iter().zip(outcome) {
+        for (goal, result) in self.goals(copy, Stage::Whole).iter().zip(outcome) {
             let Ok(done) = result else { continue };
-            if done.unchanged {
+            if done.effect != Effect::Written {
                 continue;
             }
             let name = goal.target.place.name();
@@ -69,9 +69,7 @@ impl Engine<'_> {
             {
                 continue;
             }
-            if let Err(failure) = self.confirm(copy, goal, done).await {
-                *result = Err(failure);
-            }
+            *result = self.confirm(copy, goal, done).await;
         }
     }
 
@@ -81,24 +79,40 @@ impl Engine<'_> {
         copy: &ImageCopy,
         goal: &Goal<'_>,
         done: &Copied,
-    ) -> Result<(), Failure> {
+    ) -> Result<Copied, Failure> {
         let digest = &done.digest;
         if self.is_visible(goal, digest).await? {
-            return Ok(());
+            return Ok(done.clone());
         }
         tracing::warn!(destination = %goal.target, %digest, "the destination has forgotten the image, it is written anew");
+        let copied = self.write_anew(copy, goal, done).await?;
+        // Somebody else may have made the tag meanwhile, and it is not to be moved.
+        if !copied.is_in_place() {
+            return Ok(copied);
+        }
+        if self.is_visible(goal, digest).await? {
+            return Ok(done.clone());
+        }
+        Err(not_kept(&goal.target.to_string(), digest))
+    }
+
+    /// Writes an image to one target once more, with nothing believed of what is there.
+    pub(super) async fn write_anew(
+        &self,
+        copy: &ImageCopy,
+        goal: &Goal<'_>,
+        done: &Copied,
+    ) -> Result<Copied, Failure> {
         let once_more = ImageCopy {
             source: copy.source.clone(),
             image: ManifestName::Digest(done.source.clone()),
             targets: vec![goal.target.clone()],
         };
-        for result in self.copy_to_targets(&once_more, Trust::Nothing).await? {
-            result?;
-        }
-        if self.is_visible(goal, digest).await? {
-            return Ok(());
-        }
-        Err(not_kept(&goal.target.to_string(), digest))
+        let outcome = self
+            .copy_to_targets(&once_more, Trust::Nothing, Stage::Whole)
+            .await?;
+        let result = outcome.into_iter().next();
+        result.unwrap_or_else(|| Err(not_kept(&goal.target.to_string(), &done.digest)))
     }
 
     async fn is_visible(&self, goal: &Goal<'_>, digest: &Digest) -> Result<bool, Failure> {
@@ -152,7 +166,7 @@ async fn new_tags(
         .iter()
         .zip(outcomes)
         .flat_map(|(copy, outcome)| copy.targets.iter().zip(outcome))
-        .filter(|(_, result)| matches!(result, Ok(done) if !done.unchanged))
+        .filter(|(_, result)| matches!(result, Ok(done) if done.effect == Effect::Written))
         .filter(|(target, _)| target.place.name() == name)
         .filter_map(|(target, _)| target.tag.as_ref());
     let mut new = 0;

@@ -5,6 +5,7 @@
 //! work written down for a worker, and [`execute`] carries it out. Nothing here knows Kubernetes.
 
 mod access;
+mod bandwidth;
 mod blob;
 mod closure;
 mod conversion;
@@ -23,19 +24,23 @@ mod report;
 mod root;
 mod selection;
 mod shard;
+mod strict;
+mod tags;
 mod task;
 mod write;
 
 pub use access::{AccessCatalog, AccessReference, Clients, SecretContent, SecretContentError};
+pub use bandwidth::{Bandwidth, BandwidthError};
 pub use destination::{DestinationTemplate, TemplateError};
 pub use engine::{ImageOutcome, copy_images};
 pub use execute::execute;
 pub use failure::{Failure, Side};
-pub use options::Options;
+pub use options::{FailurePolicy, Options, Referrers};
 pub use plan::{Plan, PlannedDestination, PlannedImage, PlannedOptions};
 pub use progress::{BlobOutcome, Counters, Counts, Event, Observer, Unobserved};
 pub use record::{Progress, Record};
 pub use report::{Report, ReportedFailure};
 pub(crate) use root::Root;
 pub use selection::Selection;
-pub use task::{Copied, ImageCopy, ManifestName, Target};
+pub use tags::TagPolicy;
+pub use task::{Copied, Effect, ImageCopy, ManifestName, Target};

@@ -72,6 +72,16 @@ impl DestinationState {
         unless_hidden(self.place.find_manifest(reference).await)
     }
 
+    /// The digest under a tag that may not be moved. A look that is denied shows nothing only if the
+    /// tag is not in the list of tags either.
+    pub(super) async fn find_protected(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
+        let found = self.place.find_manifest(ManifestReference::Tag(tag)).await;
+        match found {
+            Err(error) if is_denied(&error) && self.is_new(tag).await => Ok(None),
+            found => found,
+        }
+    }
+
     /// Whether the place has `blob`.
     pub(super) async fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         unless_hidden(self.place.has_blob(blob).await)
@@ -91,9 +101,13 @@ impl DestinationState {
 /// is absent; who really lacks the right is told so by the first write.
 fn unless_hidden<T: Default>(found: Result<T, Error>) -> Result<T, Error> {
     match found {
-        Err(Error::Registry(error)) if error.kind() == ErrorKind::Denied => Ok(T::default()),
+        Err(error) if is_denied(&error) => Ok(T::default()),
         found => found,
     }
+}
+
+fn is_denied(error: &Error) -> bool {
+    matches!(error, Error::Registry(error) if error.kind() == ErrorKind::Denied)
 }
 
 /// One source of the run.

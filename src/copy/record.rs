@@ -7,7 +7,7 @@ use std::ops::Add;
 
 use serde::Deserialize;
 
-use super::{Copied, Counts, Failure, PlannedImage};
+use super::{Copied, Counts, Effect, Failure, PlannedImage};
 use crate::oci::Digest;
 use crate::reason::Reason;
 
@@ -143,7 +143,7 @@ pub(super) fn log_copied(image: &PlannedImage, destination: &str, copied: &Copie
         %destination,
         source_digest = %copied.source,
         digest = %copied.digest,
-        unchanged = copied.unchanged,
+        unchanged = copied.effect == Effect::Unchanged,
         "{COPIED}"
     );
 }

@@ -12,9 +12,10 @@ use super::closure::Closure;
 use super::engine::{Engine, Goal, ImageOutcome};
 use super::finish::not_kept;
 use super::place::DestinationState;
+use super::tags::{TagWrite, Tagged, tag_exists};
 use super::write::find;
-use super::{Failure, ImageCopy, Selection, Side};
-use crate::oci::{Digest, Tag};
+use super::{Copied, Failure, ImageCopy, Referrers, Selection, Side, TagPolicy};
+use crate::oci::{Descriptor, Digest, MediaType, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
 use crate::transport::Existing;
@@ -28,12 +29,12 @@ const COSIGN_SUFFIXES: [&str; 3] = ["sig", "att", "sbom"];
 const PARALLEL_SUBJECTS: usize = 8;
 
 /// What refers to some subjects: digests, with the tag that each is found by, if that is how.
-type Referrers = Vec<(Digest, Option<Tag>)>;
+type Found = Vec<(Digest, Option<Tag>)>;
 
 /// What refers to an image directly.
 pub(super) struct DirectReferrers {
     subjects: Vec<Digest>,
-    referrers: Result<Referrers, Failure>,
+    referrers: Result<Found, Failure>,
 }
 
 impl Engine<'_> {
@@ -43,11 +44,7 @@ impl Engine<'_> {
         copy: &ImageCopy,
         subjects: &[Digest],
     ) -> DirectReferrers {
-        let referrers = if self.options.referrers {
-            self.referrers_of(copy, subjects).await
-        } else {
-            Ok(Vec::new())
-        };
+        let referrers = self.referrers_of(copy, subjects).await;
         DirectReferrers {
             subjects: subjects.to_vec(),
             referrers,
@@ -64,7 +61,7 @@ impl Engine<'_> {
         outcome: &mut ImageOutcome,
     ) {
         if let Err(failure) = self.try_copy_referrers(copy, listed, goals, outcome).await {
-            for result in outcome.iter_mut().filter(|result| result.is_ok()) {
+            for result in outcome.iter_mut().filter(|result| is_in_place(result)) {
                 *result = Err(failure.clone());
             }
         }
@@ -103,16 +100,25 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Everything that refers to one of `subjects`, in their order.
-    async fn referrers_of(
-        &self,
-        copy: &ImageCopy,
-        subjects: &[Digest],
-    ) -> Result<Referrers, Failure> {
+    /// Everything that refers to one of `subjects` and comes along, in their order.
+    async fn referrers_of(&self, copy: &ImageCopy, subjects: &[Digest]) -> Result<Found, Failure> {
+        let Referrers::All {
+            artifact_types,
+            cosign_tags,
+        } = &self.options.referrers
+        else {
+            return Ok(Vec::new());
+        };
         let state = self.places.source(copy.source.as_ref());
         let tags = state.tags(copy.source.as_ref()).await;
-        let of_each: Vec<Referrers> = futures::stream::iter(subjects)
-            .map(|subject| referrers_of_one(copy, subject, tags))
+        let of_each: Vec<Found> = futures::stream::iter(subjects)
+            .map(|subject| async move {
+                let mut found = referrers_of_one(copy, subject, tags, artifact_types).await?;
+                if *cosign_tags {
+                    found.extend(tagged_for_one(copy, subject, tags).await?);
+                }
+                Ok::<_, Failure>(found)
+            })
             .buffered(PARALLEL_SUBJECTS)
             .try_collect()
             .await?;
@@ -134,7 +140,7 @@ impl Engine<'_> {
             .map_err(|error| Failure::of_place(Side::Source, &error))?;
         let closure = Closure::read(&copy.source, manifest, &Selection::All).await?;
         for (goal, result) in goals.iter().zip(outcome) {
-            if result.is_ok()
+            if is_in_place(result)
                 && let Err(failure) = self.bring_referrer(copy, &closure, tag, goal).await
             {
                 *result = Err(failure);
@@ -153,6 +159,7 @@ impl Engine<'_> {
         goal: &Goal<'_>,
     ) -> Result<(), Failure> {
         let (destination, digest) = (&goal.destination, closure.root_digest());
+        let policy = goal.target.existing;
         let of_destination = |error| Failure::of_place(Side::Destination, &error);
         if *destination.existing().await != Existing::Nothing && destination.may_have(tag).await {
             let found = find(destination, tag, digest)
@@ -161,11 +168,21 @@ impl Engine<'_> {
             if found.as_ref() == Some(digest) && is_listed(destination, closure).await? {
                 return Ok(());
             }
+            if let (Some(found), Some(tag)) = (&found, tag)
+                && found != digest
+                && policy.protects()
+            {
+                return stays(destination, tag, policy, found, digest);
+            }
         }
         for trust in [Trust::Known, Trust::Nothing] {
-            self.writer(&copy.source, destination)
-                .write(closure, tag, trust)
+            let tagged = self
+                .writer(&copy.source, destination)
+                .write(closure, tag.map(|tag| TagWrite { tag, policy }), trust)
                 .await?;
+            if let (Tagged::Other(found), Some(tag)) = (&tagged, tag) {
+                return stays(destination, tag, policy, found, digest);
+            }
             if self.shows(destination, tag, digest).await?
                 && is_listed(destination, closure).await?
             {
@@ -174,6 +191,27 @@ impl Engine<'_> {
         }
         Err(not_kept(&destination.place.name(), digest))
     }
+}
+
+/// Whether an image is where its referrers belong.
+fn is_in_place(result: &Result<Copied, Failure>) -> bool {
+    result.as_ref().is_ok_and(Copied::is_in_place)
+}
+
+/// What becomes of a referrer whose tag is there with the digest `found`, which may not be moved.
+fn stays(
+    destination: &DestinationState,
+    tag: &Tag,
+    policy: TagPolicy,
+    found: &Digest,
+    wanted: &Digest,
+) -> Result<(), Failure> {
+    let name = format!("{}:{tag}", destination.place.name());
+    if policy == TagPolicy::Fail {
+        return Err(tag_exists(&name, found, wanted));
+    }
+    tracing::info!(tag = %name, digest = %found, source = %wanted, "kept what was there");
+    Ok(())
 }
 
 /// Whether a referrer that is there can be found by what it refers to. In a registry without the
@@ -189,20 +227,58 @@ async fn is_listed(destination: &DestinationState, closure: &Closure) -> Result<
     }
 }
 
+/// What names `subject` as its subject and is of one of `artifact_types`, or of any if there are none.
 async fn referrers_of_one(
     copy: &ImageCopy,
     subject: &Digest,
     tags: Option<&BTreeSet<Tag>>,
-) -> Result<Referrers, Failure> {
+    artifact_types: &[MediaType],
+) -> Result<Found, Failure> {
     let of_source = |error| Failure::of_place(Side::Source, &error);
-    let mut referrers: Referrers = copy
+    let listed = copy
         .source
         .referrers(subject, tags)
         .await
-        .map_err(of_source)?
-        .into_iter()
-        .map(|referrer| (referrer.digest, None))
-        .collect();
+        .map_err(of_source)?;
+    let mut referrers = Vec::with_capacity(listed.len());
+    for referrer in listed {
+        if artifact_types.is_empty() || is_one_of(copy, &referrer, artifact_types).await? {
+            referrers.push((referrer.digest, None));
+        }
+    }
+    Ok(referrers)
+}
+
+/// Whether a referrer is of one of these types, by the list that it stands in or by what it says
+/// itself.
+async fn is_one_of(
+    copy: &ImageCopy,
+    referrer: &Descriptor,
+    artifact_types: &[MediaType],
+) -> Result<bool, Failure> {
+    if let Some(kind) = &referrer.artifact_type {
+        return Ok(artifact_types.contains(kind));
+    }
+    let manifest = copy
+        .source
+        .manifest(ManifestReference::Digest(&referrer.digest))
+        .await
+        .map_err(|error| Failure::of_place(Side::Source, &error))?;
+    let content = manifest
+        .content()
+        .map_err(|error| Failure::of_manifest(&error))?;
+    let kind = content.artifact_type();
+    Ok(kind.is_some_and(|kind| artifact_types.contains(kind)))
+}
+
+/// What cosign keeps for `subject` under tags.
+async fn tagged_for_one(
+    copy: &ImageCopy,
+    subject: &Digest,
+    tags: Option<&BTreeSet<Tag>>,
+) -> Result<Found, Failure> {
+    let of_source = |error| Failure::of_place(Side::Source, &error);
+    let mut referrers = Vec::new();
     for tag in cosign_tags(subject, tags) {
         let found = copy
             .source

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::TagPolicy;
 use crate::oci::{Digest, Tag};
 use crate::registry::ManifestReference;
 use crate::transport::{Destination, Source};
@@ -59,6 +60,8 @@ pub struct Target {
     pub place: Arc<dyn Destination>,
     /// The tag to move, last of all; without one the image is found by its digest only.
     pub tag: Option<Tag>,
+    /// What becomes of the tag if it is there with another digest.
+    pub existing: TagPolicy,
 }
 
 /// As messages show it.
@@ -75,10 +78,29 @@ impl fmt::Display for Target {
 /// What became of one image at one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// What the source has. It is another than [`Self::digest`] when the image was changed on the way.
+    /// What the source has. It is another than [`Self::digest`] when the image was changed on the way,
+    /// or something else was kept.
     pub source: Digest,
     /// The digest that is there now.
     pub digest: Digest,
-    /// Whether it was there before.
-    pub unchanged: bool,
+    /// How it came to be there.
+    pub effect: Effect,
+}
+
+impl Copied {
+    /// Whether the image is there: not if something else was kept.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.effect != Effect::Kept
+    }
+}
+
+/// What a copy did at one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The image was put in place.
+    Written,
+    /// The image was there before.
+    Unchanged,
+    /// The tag pointed at something else before and still does: see [`TagPolicy::Keep`].
+    Kept,
 }

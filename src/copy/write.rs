@@ -7,8 +7,9 @@ use futures::TryStreamExt as _;
 use super::blob::{BlobTransfers, Trust};
 use super::closure::{Closure, Node};
 use super::place::DestinationState;
+use super::tags::{TagWrite, Tagged};
 use super::{Failure, Side};
-use crate::oci::{Digest, Manifest, Tag};
+use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
 use crate::transport::{Error, Existing, Source};
@@ -29,6 +30,8 @@ pub(super) struct Writer<'a> {
 enum WriteError {
     /// The destination says that a part of it is missing.
     ContentMissing(Failure),
+    /// The tag points at something else, which stays.
+    TagTaken(Digest),
     /// Anything else.
     Failed(Failure),
 }
@@ -51,15 +54,15 @@ impl WriteError {
 }
 
 impl Writer<'_> {
-    /// Writes everything that the destination lacks, and moves `tag` last.
+    /// Writes everything that the destination lacks, and moves `tag` last, if it may be moved.
     ///
     /// A destination that turns out to lack what it was believed to have is given everything anew.
     pub(super) async fn write(
         &self,
         closure: &Closure,
-        tag: Option<&Tag>,
+        tag: Option<TagWrite<'_>>,
         trust: Trust,
-    ) -> Result<(), Failure> {
+    ) -> Result<Tagged, Failure> {
         for node in closure.levels().last().into_iter().flatten() {
             self.destination
                 .place
@@ -71,7 +74,8 @@ impl Writer<'_> {
         let mut wait = self.blobs.first_wait;
         for _ in 0..REPAIRS {
             match self.write_once(closure, tag, trust).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(Tagged::Image),
+                Err(WriteError::TagTaken(other)) => return Ok(Tagged::Other(other)),
                 Err(WriteError::Failed(failure)) => return Err(failure),
                 Err(WriteError::ContentMissing(failure)) => {
                     tracing::warn!(destination = self.destination.place.name(), %failure, "the destination lacks a part of the image, all of it is looked up anew");
@@ -82,7 +86,8 @@ impl Writer<'_> {
             }
         }
         match self.write_once(closure, tag, trust).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Tagged::Image),
+            Err(WriteError::TagTaken(other)) => Ok(Tagged::Other(other)),
             Err(WriteError::ContentMissing(_)) if closure.is_sparse() => Err(Failure {
                 reason: Reason::DestinationUnsupported,
                 message: format!(
@@ -94,11 +99,6 @@ impl Writer<'_> {
         }
     }
 
-    /// Points `tag` at an image that this run has put in place already.
-    pub(super) async fn tag(&self, image: &Manifest, tag: &Tag) -> Result<(), Error> {
-        self.destination.place.put_manifest(image, Some(tag)).await
-    }
-
     /// Whether this run has put the whole image in place.
     pub(super) async fn has_written(&self, image: &Digest) -> bool {
         *self.destination.manifest(image).lock().await
@@ -107,7 +107,7 @@ impl Writer<'_> {
     async fn write_once(
         &self,
         closure: &Closure,
-        tag: Option<&Tag>,
+        tag: Option<TagWrite<'_>>,
         trust: Trust,
     ) -> Result<(), WriteError> {
         let Some((last, levels)) = closure.levels().split_last() else {
@@ -122,7 +122,7 @@ impl Writer<'_> {
     async fn write_level(
         &self,
         level: &[Node],
-        tag: Option<&Tag>,
+        tag: Option<TagWrite<'_>>,
         trust: Trust,
     ) -> Result<(), WriteError> {
         futures::stream::iter(level.iter().map(Ok))
@@ -133,7 +133,7 @@ impl Writer<'_> {
     async fn write_node(
         &self,
         node: &Node,
-        tag: Option<&Tag>,
+        tag: Option<TagWrite<'_>>,
         trust: Trust,
     ) -> Result<(), WriteError> {
         let place = &self.destination.place;
@@ -150,11 +150,17 @@ impl Writer<'_> {
                 })
                 .await?;
         }
-        if !there || tag.is_some() {
+        let of_destination = |error| WriteError::of_destination(&error);
+        if let Some(tag) = tag {
+            let tagged = self.write_tag(&node.manifest, tag).await;
+            if let Tagged::Other(other) = tagged.map_err(of_destination)? {
+                return Err(WriteError::TagTaken(other));
+            }
+        } else if !there {
             place
-                .put_manifest(&node.manifest, tag)
+                .put_manifest(&node.manifest, None)
                 .await
-                .map_err(|error| WriteError::of_destination(&error))?;
+                .map_err(of_destination)?;
         }
         *written = true;
         Ok(())

@@ -193,6 +193,19 @@ impl Tree {
         });
     }
 
+    /// Leaves out the referrers, of this manifest and of all below it, that are of other types. The type
+    /// of a referrer is its artifact type, or else the media type of its configuration.
+    pub fn retain_referrers(&mut self, types: &[MediaType]) {
+        self.referrers.retain(|referrer| {
+            let config = referrer.config.as_ref().map(|config| &config.media_type);
+            let kind = referrer.descriptor.artifact_type.as_ref().or(config);
+            kind.is_some_and(|kind| types.contains(kind))
+        });
+        for child in self.manifests.iter_mut().chain(&mut self.referrers) {
+            child.retain_referrers(types);
+        }
+    }
+
     /// The blobs of this manifest itself: its configuration, then its layers.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.config.iter().chain(&self.layers)

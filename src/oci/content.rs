@@ -55,6 +55,22 @@ pub enum Content {
 }
 
 impl Content {
+    /// What kind of artifact it is, as lists of referrers say it: its artifact type, or else the media
+    /// type of its configuration (distribution-spec, "Listing Referrers").
+    #[must_use]
+    pub fn artifact_type(&self) -> Option<&MediaType> {
+        match self {
+            Self::Image {
+                config,
+                artifact_type,
+                ..
+            } => Some(artifact_type.as_ref().unwrap_or(&config.media_type)),
+            Self::Index { artifact_type, .. } | Self::Artifact { artifact_type, .. } => {
+                artifact_type.as_ref()
+            }
+        }
+    }
+
     /// The manifest that this one is about, when it is a referrer.
     #[must_use]
     pub const fn subject(&self) -> Option<&Descriptor> {

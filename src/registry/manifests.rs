@@ -6,7 +6,9 @@
 use std::fmt;
 
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+};
 
 use super::answer::{check_content_digest, content_digest, text};
 use super::auth::Scopes;
@@ -112,15 +114,39 @@ impl Client {
             ManifestReference::Digest(manifest.digest()),
             ManifestReference::Tag,
         );
-        self.write_with_subject(repository, manifest, reference)
+        self.write_with_subject(repository, manifest, reference, None)
             .await
-            .map_err(|problem| {
-                Error::new(
-                    Operation::WriteManifest,
-                    self.subject(repository, reference.suffix()),
-                    problem,
-                )
-            })
+            .map_err(|problem| self.not_written(repository, reference, problem))
+    }
+
+    /// Writes a manifest under a tag that is not to be moved if it is there.
+    ///
+    /// A registry that knows conditions of writing answers with [`ErrorKind::TagImmutable`] if the
+    /// tag is there, which it also is when the answer to an earlier attempt was lost. Others move it:
+    /// whoever asks has looked for it before.
+    ///
+    /// [`ErrorKind::TagImmutable`]: super::ErrorKind::TagImmutable
+    pub async fn create_tag(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        tag: &Tag,
+    ) -> Result<(), Error> {
+        let reference = ManifestReference::Tag(tag);
+        let absent = (IF_NONE_MATCH, HeaderValue::from_static("*"));
+        self.write_with_subject(repository, manifest, reference, Some(absent))
+            .await
+            .map_err(|problem| self.not_written(repository, reference, problem))
+    }
+
+    fn not_written(
+        &self,
+        repository: &Repository,
+        reference: ManifestReference<'_>,
+        problem: Problem,
+    ) -> Error {
+        let subject = self.subject(repository, reference.suffix());
+        Error::new(Operation::WriteManifest, subject, problem)
     }
 
     async fn find_manifest(
@@ -201,9 +227,10 @@ impl Client {
         repository: &Repository,
         manifest: &Manifest,
         reference: ManifestReference<'_>,
+        condition: Option<(HeaderName, HeaderValue)>,
     ) -> Result<(), Problem> {
         let headers = self
-            .write_manifest(repository, manifest, reference, None)
+            .write_manifest(repository, manifest, reference, condition)
             .await?;
         if headers.contains_key(OCI_SUBJECT) {
             return Ok(());
@@ -247,12 +274,16 @@ impl Client {
     }
 }
 
-/// What the refusal of a manifest means. Registries with immutable tags agree on no code; a conflict,
+/// What the refusal of a manifest means. Of a manifest that is being written only its parts can be
+/// unknown. Registries with immutable tags agree on no code; a conflict,
 /// a failed precondition and a tag that was valid by the grammar are what they answer.
 fn why_not_written(problem: Problem, by_tag: bool) -> Problem {
     match &problem {
         Problem::Rejected { code, .. } | Problem::NotFound { code }
-            if matches!(code, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")) =>
+            if matches!(
+                code,
+                Some("MANIFEST_BLOB_UNKNOWN" | "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN")
+            ) =>
         {
             Problem::ContentMissing
         }

@@ -230,31 +230,10 @@ fn merged(
         manifest.digest().clone(),
         manifest.bytes().len() as u64,
     );
-    let annotations = match content {
-        Content::Image {
-            config,
-            artifact_type,
-            annotations,
-            ..
-        } => {
-            let kind = artifact_type.as_ref().unwrap_or(&config.media_type);
-            entry.artifact_type = Some(kind.clone());
-            annotations
-        }
-        Content::Index {
-            artifact_type,
-            annotations,
-            ..
-        }
-        | Content::Artifact {
-            artifact_type,
-            annotations,
-            ..
-        } => {
-            entry.artifact_type.clone_from(artifact_type);
-            annotations
-        }
-    };
+    entry.artifact_type = content.artifact_type().cloned();
+    let (Content::Image { annotations, .. }
+    | Content::Index { annotations, .. }
+    | Content::Artifact { annotations, .. }) = content;
     entry.annotations.clone_from(annotations);
     let entries: Vec<&Descriptor> = present.iter().chain([&entry]).collect();
     let index = json!({

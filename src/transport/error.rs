@@ -99,6 +99,12 @@ impl Error {
         matches!(self, Self::Registry(error) if error.kind() == registry::ErrorKind::ContentMissing)
     }
 
+    /// Whether the place says that a tag is there already and stays where it points.
+    #[must_use]
+    pub fn is_tag_taken(&self) -> bool {
+        matches!(self, Self::Registry(error) if error.kind() == registry::ErrorKind::TagImmutable)
+    }
+
     /// Whether the same operation may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -142,6 +142,12 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// Stores a manifest under `tag`, or by its digest alone.
     fn put_manifest<'a>(&'a self, manifest: &'a Manifest, tag: Option<&'a Tag>) -> Outcome<'a, ()>;
 
+    /// Stores a manifest under `tag`, which was not there a moment ago. A place that can tell fails,
+    /// as [`Error::is_tag_taken`] says, when somebody else has made it since.
+    fn create_tag<'a>(&'a self, manifest: &'a Manifest, tag: &'a Tag) -> Outcome<'a, ()> {
+        self.put_manifest(manifest, Some(tag))
+    }
+
     /// Makes everything that was stored readable. Called once, after the last manifest; a registry
     /// has nothing left to do then, an archive writes its table of contents.
     fn finish(&self) -> Outcome<'_, ()>;

@@ -278,6 +278,13 @@ impl Destination for RegistryRepository {
             .boxed()
     }
 
+    fn create_tag<'a>(&'a self, manifest: &'a Manifest, tag: &'a Tag) -> Outcome<'a, ()> {
+        self.client
+            .create_tag(&self.repository, manifest, tag)
+            .err_into()
+            .boxed()
+    }
+
     fn put_away(&self) -> BoxFuture<'_, ()> {
         self.client.end_open_uploads().boxed()
     }

@@ -35,7 +35,7 @@ async fn a_copy_is_the_same_for_skopeo_and_costs_nothing_the_second_time() {
     assert_eq!(
         lines[1]["totals"],
         json!({
-            "copied": 0, "unchanged": 1, "failed": 0,
+            "copied": 0, "unchanged": 1, "kept": 0, "failed": 0,
             "blobsSent": 0, "blobsMounted": 0, "blobsExisting": 0, "bytesSent": 0,
             "bytesRecompressed": 0,
         })

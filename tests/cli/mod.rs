@@ -1,12 +1,14 @@
 //! The binary as people use it.
 
 mod credentials;
+mod existing;
 mod guides;
 mod help;
 mod images;
 mod interruption;
 mod kubectl;
 mod limits;
+mod strict;
 mod sync;
 mod terminal;
 

@@ -3,6 +3,7 @@
 use axum::http::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
+use transship::copy::Effect;
 use transship::oci::{Digest, Manifest, MediaType};
 use transship::reason::Reason;
 
@@ -260,14 +261,14 @@ async fn case_87_a_tag_that_is_copied_to_another_of_its_repository_sends_nothing
         .source
         .seed_image("app", Some("v1"), &[b"one", b"two"]);
     let outcome = scene.copy_within_source("app", "v1", "v2").await;
-    assert!(!outcome.unwrap().unchanged);
+    assert_eq!(outcome.unwrap().effect, Effect::Written);
     let bytes = |tag| scene.source.manifest("app", tag).unwrap().bytes;
     assert_eq!(bytes("v1"), bytes("v2"));
     assert_eq!(scene.source.count(&Method::POST, Endpoint::Uploads), 0);
     assert_eq!(scene.source.count(&Method::GET, Endpoint::Blob), 0);
     // Onto itself it is in place.
     let outcome = scene.copy_within_source("app", "v1", "v1").await;
-    assert!(outcome.unwrap().unchanged);
+    assert_eq!(outcome.unwrap().effect, Effect::Unchanged);
 }
 
 #[tokio::test]

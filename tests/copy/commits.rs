@@ -4,7 +4,7 @@
 use axum::http::Method;
 use futures::future::join_all;
 use rstest::rstest;
-use transship::copy::ImageOutcome;
+use transship::copy::{Effect, ImageOutcome};
 use transship::oci::Digest;
 use transship::reason::Reason;
 
@@ -121,7 +121,7 @@ async fn a_tag_that_is_copied_to_itself_changes_nothing() {
     let scene = Scene::start().await;
     let digest = scene.source.seed_image("app", Some("v1"), &[b"layer"]);
     let copied = scene.copy_within_source("app", "v1", "v1").await.unwrap();
-    assert_eq!((copied.digest, copied.unchanged), (digest, true));
+    assert_eq!((copied.digest, copied.effect), (digest, Effect::Unchanged));
     assert_eq!(scene.source.writes(), 0);
 }
 

@@ -6,7 +6,7 @@ use axum::http::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
 use transship::convert::{Compression, Conversion, Format};
-use transship::copy::Options;
+use transship::copy::{Effect, Options, TagPolicy};
 use transship::oci::Digest;
 use transship::reason::Reason;
 
@@ -151,10 +151,63 @@ async fn cases_83_and_84_a_docker_image_becomes_an_oci_image_with_zstd_once() {
     // The destination remembers: no layer is read again, none compressed.
     let reads = scene.source.count(&Method::GET, Endpoint::Blob);
     let (outcomes, counts) = scene.copy_with(&app(), to_oci_zstd()).await;
-    assert!(outcomes[0][0].as_ref().unwrap().unchanged);
+    assert_eq!(outcomes[0][0].as_ref().unwrap().effect, Effect::Unchanged);
     assert_eq!((counts.recompressed_bytes, counts.sent), (0, 0));
     let config_only = scene.source.count(&Method::GET, Endpoint::Blob) - reads;
     assert_eq!(config_only, 1);
+}
+
+/// What would be made of an image is not known before it is made. A tag that stays anyway is not worth it.
+#[rstest]
+#[case::keep(TagPolicy::Keep, None)]
+#[case::fail(TagPolicy::Fail, Some(Reason::TagExists))]
+#[tokio::test]
+async fn nothing_is_compressed_for_a_tag_that_may_not_be_moved(
+    #[case] existing: TagPolicy,
+    #[case] expected: Option<Reason>,
+) {
+    let mut scene = Scene::start().await;
+    let layers: [&[u8]; 1] = [b"the base"];
+    seed(&scene.source, Some("v1"), DOCKER, &layers, &layers);
+    let there = scene
+        .destination
+        .seed_image("m/app", Some("v1"), &[b"there"]);
+    scene.existing = existing;
+    let (outcomes, counts) = scene.copy_with(&app(), to_oci_zstd()).await;
+    match &outcomes[0][0] {
+        Ok(copied) => {
+            assert_eq!((&copied.digest, copied.effect), (&there, Effect::Kept));
+            assert_eq!(expected, None);
+        }
+        Err(failure) => assert_eq!(Some(failure.reason), expected, "{failure}"),
+    }
+    assert_eq!((counts.recompressed_bytes, counts.sent), (0, 0));
+    assert_eq!(scene.destination.writes(), 0);
+}
+
+#[rstest]
+#[case::keep(TagPolicy::Keep)]
+#[case::fail(TagPolicy::Fail)]
+#[tokio::test]
+async fn a_tag_that_was_made_of_the_image_is_in_place_though_it_may_not_be_moved(
+    #[case] existing: TagPolicy,
+) {
+    let mut scene = Scene::start().await;
+    scene.existing = existing;
+    let layers: [&[u8]; 1] = [b"the base"];
+    seed(&scene.source, Some("v1"), DOCKER, &layers, &layers);
+    let (first, _) = scene.copy_with(&app(), to_oci_zstd()).await;
+    let (second, counts) = scene.copy_with(&app(), to_oci_zstd()).await;
+    let (first, second) = (
+        first[0][0].as_ref().unwrap(),
+        second[0][0].as_ref().unwrap(),
+    );
+    assert_eq!(
+        (first.effect, second.effect),
+        (Effect::Written, Effect::Unchanged)
+    );
+    assert_eq!(first.digest, second.digest);
+    assert_eq!(counts.recompressed_bytes, 0);
 }
 
 #[tokio::test]
@@ -166,7 +219,7 @@ async fn another_level_is_another_image() {
     let harder = to(Format::Oci, Some("zstd:19".parse().unwrap()));
     let (outcomes, counts) = scene.copy_with(&app(), harder).await;
     let done = outcomes[0][0].as_ref().unwrap();
-    assert!(!done.unchanged);
+    assert_eq!(done.effect, Effect::Written);
     assert_ne!(done.digest, first.0[0][0].as_ref().unwrap().digest);
     assert_eq!(counts.recompressed_bytes, 8);
 }
@@ -220,7 +273,7 @@ async fn an_image_becomes_a_docker_image_again_and_is_remembered_there_too() {
     assert_eq!(image["layers"][0]["mediaType"], DOCKER_LAYER);
     assert_eq!(contents(&scene.destination, "m/app", &image), layers);
     let (outcomes, counts) = scene.copy_with(&app(), options).await;
-    assert!(outcomes[0][0].as_ref().unwrap().unchanged);
+    assert_eq!(outcomes[0][0].as_ref().unwrap().effect, Effect::Unchanged);
     assert_eq!((counts.recompressed_bytes, counts.sent), (0, 0));
 }
 
@@ -257,7 +310,7 @@ async fn an_index_is_converted_with_all_its_images() {
         assert_eq!(contents(&scene.destination, "m/app", &image), [layer]);
     }
     let (outcomes, counts) = scene.copy_with(&app(), to_oci_zstd()).await;
-    assert!(outcomes[0][0].as_ref().unwrap().unchanged);
+    assert_eq!(outcomes[0][0].as_ref().unwrap().effect, Effect::Unchanged);
     assert_eq!(counts.recompressed_bytes, 0);
 }
 

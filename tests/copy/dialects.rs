@@ -3,6 +3,7 @@
 use axum::http::Method;
 use rstest::rstest;
 use serde_json::json;
+use transship::copy::Effect;
 use transship::reason::Reason;
 
 use super::scene::{Scene, wish};
@@ -162,7 +163,11 @@ async fn case_73_an_unchanged_tag_costs_no_quota() {
     let reads = scene.source.count(&Method::GET, Endpoint::Manifest);
     let (outcomes, _) = scene.copy(&wishes).await;
 
-    assert!(outcomes[0][0].as_ref().is_ok_and(|copied| copied.unchanged));
+    assert!(
+        outcomes[0][0]
+            .as_ref()
+            .is_ok_and(|copied| copied.effect == Effect::Unchanged)
+    );
     assert_eq!(scene.source.count(&Method::GET, Endpoint::Manifest), reads);
 }
 

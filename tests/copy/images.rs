@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use rstest::rstest;
 use transship::copy::{
-    AccessCatalog, AccessReference, Clients, Plan, PlannedDestination, PlannedImage, Report,
-    execute,
+    AccessCatalog, AccessReference, Clients, Plan, PlannedDestination, PlannedImage,
+    PlannedOptions, Report, execute,
 };
 use transship::oci::{Descriptor, Digest, Manifest, MediaType, Repository, Tag};
 use transship::reason::Reason;

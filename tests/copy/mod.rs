@@ -1,9 +1,11 @@
 //! The copy engine against real registries, and against one that counts and misbehaves.
 
+mod bandwidth;
 mod cases;
 mod commits;
 mod conversion;
 mod dialects;
+mod existing;
 mod fault_storm;
 mod images;
 mod platforms;
@@ -11,3 +13,4 @@ mod referrers;
 mod requests;
 mod scene;
 mod shapes;
+mod strict;

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use serde_json::Value;
-use transship::copy::{Options, Selection};
+use transship::copy::{Effect, Options, Selection};
 use transship::reason::Reason;
 
 use super::scene::{Scene, wish};
@@ -51,7 +51,7 @@ async fn a_new_index_names_the_wanted_platforms_and_nothing_else_is_sent() {
     let (outcomes, counts) = scene
         .copy_with(&wishes, only_arm64(Selection::Rewrite))
         .await;
-    assert!(outcomes[0][0].as_ref().unwrap().unchanged);
+    assert_eq!(outcomes[0][0].as_ref().unwrap().effect, Effect::Unchanged);
     assert_eq!(counts.sent, 0);
 }
 
@@ -79,7 +79,7 @@ async fn one_image_is_copied_without_its_index() {
     scene.destination.assert_never_incomplete();
 
     let (outcomes, counts) = scene.copy_with(&wishes, options).await;
-    assert!(outcomes[0][0].as_ref().unwrap().unchanged);
+    assert_eq!(outcomes[0][0].as_ref().unwrap().effect, Effect::Unchanged);
     assert_eq!(counts.sent, 0);
 }
 

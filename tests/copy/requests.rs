@@ -1,6 +1,7 @@
 //! What a copy asks of registries: the figures that docs/adr/0009-requests-of-a-copy.md promises.
 
 use axum::http::Method;
+use transship::copy::Effect;
 
 use super::scene::{Scene, Wish, wish};
 use crate::support::registry::Endpoint;
@@ -59,10 +60,9 @@ async fn unchanged_tags_cost_one_look_on_each_side() {
     let (outcomes, counts) = scene.copy(&tags()).await;
 
     assert!(
-        outcomes
-            .iter()
-            .flatten()
-            .all(|outcome| outcome.as_ref().is_ok_and(|done| done.unchanged)),
+        outcomes.iter().flatten().all(|outcome| outcome
+            .as_ref()
+            .is_ok_and(|done| done.effect == Effect::Unchanged)),
         "{outcomes:?}"
     );
     assert_eq!(counts.sent + counts.mounted + counts.existing, 0);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use transship::copy::{
-    Copied, Counters, Counts, Failure, ImageCopy, ImageOutcome, ManifestName, Options, Target,
-    Unobserved, copy_images,
+    Copied, Counters, Counts, Failure, ImageCopy, ImageOutcome, ManifestName, Options, TagPolicy,
+    Target, Unobserved, copy_images,
 };
 use transship::oci::Digest;
 use transship::registry::{Client, Patience};
@@ -19,6 +19,8 @@ use crate::support::{install_tls_provider, plain};
 pub(super) struct Scene {
     pub(super) source: Registry,
     pub(super) destination: Registry,
+    /// What becomes of tags that are there.
+    pub(super) existing: TagPolicy,
     source_client: Client,
     destination_client: Client,
 }
@@ -58,6 +60,7 @@ impl Scene {
             destination_client: client(&destination),
             source,
             destination,
+            existing: TagPolicy::default(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Scene {
                 targets: vec![Target {
                     place: place(&self.destination_client, &self.destination, to.0),
                     tag: Some(to.1.parse().unwrap()),
+                    existing: self.existing,
                 }],
             })
             .collect();
@@ -142,6 +146,7 @@ impl Scene {
             targets: vec![Target {
                 place,
                 tag: Some(to.parse().unwrap()),
+                existing: self.existing,
             }],
         };
         let counters = Arc::new(Counters::default());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
-use transship::copy::{ImageCopy, ManifestName, Target};
+use transship::copy::{ImageCopy, ManifestName, TagPolicy, Target};
 use transship::oci::{Content, Digest, MediaType, Reference};
 use transship::reason::Reason;
 use transship::transport::{DockerArchiveDestination, DockerArchiveSource, Source as _};
@@ -231,6 +231,7 @@ async fn several_images_are_in_one_archive() {
             targets: vec![Target {
                 place: place.clone(),
                 tag: Some(tag.parse().unwrap()),
+                existing: TagPolicy::default(),
             }],
         });
     }

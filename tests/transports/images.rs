@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use transship::copy::{
-    Copied, Counters, Failure, ImageCopy, ManifestName, Options, Target, Unobserved, copy_images,
+    Copied, Counters, Failure, ImageCopy, ManifestName, Options, TagPolicy, Target, Unobserved,
+    copy_images,
 };
 use transship::oci::{Digest, MediaType};
 use transship::transport::{Destination, RegistryRepository, Source};
@@ -158,7 +159,7 @@ pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 /// A repository of a registry of the tests as a place.
-pub(super) fn repository(registry: &Registry, name: &str) -> Arc<RegistryRepository> {
+pub(crate) fn repository(registry: &Registry, name: &str) -> Arc<RegistryRepository> {
     Arc::new(RegistryRepository::new(
         client(registry.host(), &plain()),
         registry.host().parse().unwrap(),
@@ -179,6 +180,7 @@ pub(super) async fn copy(
         targets: vec![Target {
             place,
             tag: tag.map(|tag| tag.parse().unwrap()),
+            existing: TagPolicy::default(),
         }],
     };
     copy_all(&[task]).await.remove(0)

@@ -5,6 +5,7 @@
     reason = "what tests share fails like a test: by panicking"
 )]
 
+use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rstest::rstest;
@@ -340,4 +341,19 @@ async fn a_step_that_is_there_twice_is_one() {
     succeed(&["copy", "--format", "docker", &source(&from), &source(&to)]);
     let image = json_of(&to.manifest("app", "v1").unwrap().bytes);
     assert_eq!(image["layers"].as_array().unwrap().len(), 2);
+}
+
+/// What it would become takes all of its layers to know, and does not matter if the tag stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_layers_are_not_read_for_a_tag_that_is_kept() {
+    let registry = Registry::start().await;
+    Old::new().seed(&registry, true);
+    let there = registry.seed_image("m/app", Some("v1"), &[b"there"]);
+    let from = format!("{}/app:v1", registry.host());
+    let to = format!("{}/m/app:v1", registry.host());
+    let convert = ["convert", "--format", "oci", "--existing", "keep"];
+    let said = succeed(&[&convert[..], &[&from, &to]].concat());
+    assert_eq!(said, format!("{to}@{there}\n"));
+    assert_eq!(registry.count(&Method::GET, Endpoint::Blob), 0);
+    assert_eq!(registry.writes(), 0);
 }

@@ -18,7 +18,7 @@ use super::pod_state::{is_running, obstacle, report};
 use super::status::WorkerState;
 use crate::api::{FIELD_MANAGER, ImageMirror, is_controlled_by};
 use crate::controller::request::{RequestError, request};
-use crate::copy::{Copied, Failure, Plan, Progress, Record, Report, ReportedFailure};
+use crate::copy::{Copied, Effect, Failure, Plan, Progress, Record, Report, ReportedFailure};
 use crate::{packed, worker};
 
 /// Lines at the end of a worker's log in which the last word on its progress is looked for, and most bytes of
@@ -325,7 +325,7 @@ impl EndedRun {
                     let copied = Copied {
                         source: source_digest,
                         digest,
-                        unchanged: false,
+                        effect: Effect::Written,
                     };
                     self.copied.entry((source, destination)).or_insert(copied);
                 }

@@ -11,6 +11,7 @@ use super::reader::{self, BlockingReader};
 use super::spool::Spool;
 use crate::convert::{CodecError, Compression, Measured, Recompressed, measure, recompress};
 use crate::copy::Failure;
+use crate::copy::bandwidth::{Limiter, limited};
 use crate::copy::progress::{BlobOutcome, Counters, Event, Observer};
 use crate::oci::{Descriptor, Digest};
 use crate::transport::Source;
@@ -65,6 +66,7 @@ pub(super) struct Layers {
     processors: Semaphore,
     counters: Arc<Counters>,
     observer: Arc<dyn Observer>,
+    limiter: Option<Arc<Limiter>>,
     first_wait: Duration,
 }
 
@@ -72,6 +74,7 @@ impl Layers {
     pub(super) fn new(
         counters: Arc<Counters>,
         observer: Arc<dyn Observer>,
+        limiter: Option<Arc<Limiter>>,
         first_wait: Duration,
     ) -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
@@ -81,6 +84,7 @@ impl Layers {
             processors: Semaphore::new(processors),
             counters,
             observer,
+            limiter,
             first_wait,
         }
     }
@@ -197,7 +201,8 @@ impl Layers {
                 blob: layer,
                 destination: "conversion",
             });
-            let read = reader::read(source, layer, &self.observer, work.clone()).await;
+            let content = limited(Arc::new(Arc::clone(source)), self.limiter.as_ref());
+            let read = reader::read(content, layer, &self.observer, work.clone()).await;
             self.observer.observe(&Event::BlobEnded {
                 digest: &layer.digest,
                 outcome: match &read {

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use self::layers::{ConvertedLayer, Layers};
 use self::source::ConvertedSource;
 pub(super) use self::write::Original;
+use super::bandwidth::Limiter;
 use super::blob::Trust;
 use super::closure::Closure;
 use super::engine::Goal;
@@ -48,6 +49,16 @@ pub(super) struct Conversions {
     images: Semaphore,
 }
 
+/// What a conversion may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Layers are compressed anew where that has not been done before.
+    Compress,
+    /// Layers are only taken from what the destination remembers of earlier conversions, which it then
+    /// has to tell.
+    Remember,
+}
+
 /// An image in its new form.
 pub(super) struct ConvertedImage {
     /// Where its manifests and blobs can be read.
@@ -63,13 +74,19 @@ impl Conversions {
         conversion: Conversion,
         counters: Arc<Counters>,
         observer: Arc<dyn Observer>,
+        limiter: Option<Arc<Limiter>>,
         first_wait: std::time::Duration,
     ) -> Self {
         Self {
             conversion,
-            layers: Arc::new(Layers::new(counters, observer, first_wait)),
+            layers: Arc::new(Layers::new(counters, observer, limiter, first_wait)),
             images: Semaphore::new(PARALLEL_IMAGES),
         }
+    }
+
+    /// Whether all layers of `root` have to be read to know what it becomes.
+    pub(super) fn needs_layers(&self, root: &Manifest) -> bool {
+        root.media_type().is_schema_1() && self.conversion.format != Format::Preserve
     }
 
     /// The image `root` of `source`, made into one that can be walked if it is of schema 1 and may be
@@ -79,7 +96,7 @@ impl Conversions {
         source: &Arc<dyn Source>,
         root: Manifest,
     ) -> Result<(Arc<dyn Source>, Manifest), Failure> {
-        if root.media_type().is_schema_1() && self.conversion.format != Format::Preserve {
+        if self.needs_layers(&root) {
             self.convert_schema_1(source, &root).await
         } else {
             Ok((Arc::clone(source), root))
@@ -99,12 +116,15 @@ impl Conversions {
         goal: &Goal<'_>,
         current: Option<&Digest>,
         trust: Trust,
-    ) -> Memo {
+        effort: Effort,
+    ) -> Result<Memo, Failure> {
         let mut memo = Memo::default();
-        let (Some(current), Some(_), Trust::Known) = (current, self.conversion.compression, trust)
-        else {
-            return memo;
+        let (Some(current), Some(_)) = (current, self.conversion.compression) else {
+            return Ok(memo);
         };
+        if trust == Trust::Nothing && effort == Effort::Compress {
+            return Ok(memo);
+        }
         let place = &goal.destination.place;
         let mut wanted = vec![current.clone()];
         let mut read = 0;
@@ -113,9 +133,11 @@ impl Conversions {
                 break;
             }
             read += 1;
-            // A place that has forgotten only costs the work of doing it again.
-            let Ok(manifest) = place.manifest(ManifestReference::Digest(&digest)).await else {
-                continue;
+            let manifest = match place.manifest(ManifestReference::Digest(&digest)).await {
+                Ok(manifest) => manifest,
+                // A place that has forgotten only costs the work of doing it again.
+                Err(_) if effort == Effort::Compress => continue,
+                Err(error) => return Err(Failure::of_place(Side::Destination, &error)),
             };
             if let Ok(Content::Index { manifests, .. }) = manifest.content() {
                 wanted.extend(
@@ -127,17 +149,19 @@ impl Conversions {
             }
             memo.remember(&manifest);
         }
-        memo
+        Ok(memo)
     }
 
-    /// Converts the image that `closure` is, as it is to be written to `goal`.
+    /// Converts the image that `closure` is, as it is to be written to `goal`. [`None`] when a layer
+    /// would have to be compressed that is only to be looked up.
     pub(super) async fn convert(
         &self,
         source: &Arc<dyn Source>,
         closure: &Closure,
         goal: &Goal<'_>,
         memo: &Memo,
-    ) -> Result<ConvertedImage, Failure> {
+        effort: Effort,
+    ) -> Result<Option<ConvertedImage>, Failure> {
         let mut converted: BTreeMap<Digest, Manifest> = BTreeMap::new();
         let mut made = BTreeMap::new();
         let mut unchanged = Vec::new();
@@ -148,8 +172,11 @@ impl Conversions {
                 convert_index(manifest, &self.conversion, &converted)
             } else {
                 let new_layers = self
-                    .new_layers(source, manifest, goal, memo, &mut made)
+                    .new_layers(source, manifest, goal, memo, effort, &mut made)
                     .await?;
+                let Some(new_layers) = new_layers else {
+                    return Ok(None);
+                };
                 convert_manifest(manifest, &self.conversion, &new_layers)
             };
             let is_root = manifest.digest() == closure.root_digest();
@@ -173,7 +200,7 @@ impl Conversions {
         }
         let root = root.unwrap_or_else(|| closure.root_digest().clone());
         let closure = Closure::assemble(converted.into_values(), &root)?;
-        Ok(ConvertedImage {
+        Ok(Some(ConvertedImage {
             source: Arc::new(ConvertedSource::new(
                 Arc::clone(source),
                 Arc::clone(&self.layers),
@@ -181,28 +208,30 @@ impl Conversions {
             )),
             closure,
             unchanged,
-        })
+        }))
     }
 
-    /// The layers of `manifest` in their new form, from memory where there is one.
+    /// The layers of `manifest` in their new form, from memory where there is one; [`None`] when one
+    /// is not remembered and not to be made.
     async fn new_layers(
         &self,
         source: &Arc<dyn Source>,
         manifest: &Manifest,
         goal: &Goal<'_>,
         memo: &Memo,
+        effort: Effort,
         made: &mut BTreeMap<Digest, ConvertedLayer>,
-    ) -> Result<Vec<NewLayer>, Failure> {
+    ) -> Result<Option<Vec<NewLayer>>, Failure> {
         let positions = layers_to_recompress(manifest, &self.conversion)
             .map_err(|error| Failure::of_conversion(&error))?;
         let (Some(compression), false) = (self.conversion.compression, positions.is_empty()) else {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         };
         let content = manifest
             .content()
             .map_err(|error| Failure::of_manifest(&error))?;
         let Content::Image { config, layers, .. } = content else {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         };
         let diff_ids = read_diff_ids(source, manifest.digest(), &config, layers.len()).await?;
         let tasks = positions.into_iter().filter_map(|position| {
@@ -217,34 +246,39 @@ impl Conversions {
                 },
             ))
         });
-        let done: Vec<(usize, ConvertedLayer)> = futures::stream::iter(tasks)
+        let done: Option<Vec<(usize, ConvertedLayer)>> = futures::stream::iter(tasks)
             .map(|(position, task)| {
                 let config = &config.digest;
                 async move {
-                    let remembered = remembered(memo, goal, config, position, &task).await;
-                    let layer = match remembered {
-                        Some((digest, size)) => ConvertedLayer::remembered(task, digest, size),
-                        None => self.layers.convert(source, task).await?,
+                    let remembered =
+                        remembered(memo, goal, config, position, &task, effort).await?;
+                    let layer = match (remembered, effort) {
+                        (Some((digest, size)), _) => ConvertedLayer::remembered(task, digest, size),
+                        (None, Effort::Remember) => return Ok(None),
+                        (None, Effort::Compress) => self.layers.convert(source, task).await?,
                     };
-                    Ok::<_, Failure>((position, layer))
+                    Ok::<_, Failure>(Some((position, layer)))
                 }
             })
             .buffered(PARALLEL_LAYERS)
-            .try_collect()
-            .await?;
-        Ok(done
+            .try_collect::<Vec<_>>()
+            .await?
             .into_iter()
-            .map(|(position, layer)| {
-                let new = NewLayer {
-                    position,
-                    digest: layer.digest.clone(),
-                    size: layer.size,
-                    compression,
-                };
-                made.insert(layer.digest.clone(), layer);
-                new
-            })
-            .collect())
+            .collect();
+        Ok(done.map(|done| {
+            done.into_iter()
+                .map(|(position, layer)| {
+                    let new = NewLayer {
+                        position,
+                        digest: layer.digest.clone(),
+                        size: layer.size,
+                        compression,
+                    };
+                    made.insert(layer.digest.clone(), layer);
+                    new
+                })
+                .collect()
+        }))
     }
 }
 
@@ -255,19 +289,21 @@ async fn remembered(
     config: &Digest,
     position: usize,
     task: &layers::Task,
-) -> Option<(Digest, u64)> {
+    effort: Effort,
+) -> Result<Option<(Digest, u64)>, Failure> {
     if let Some(known) = memo.annotated(&task.layer.digest, task.compression) {
-        return Some(known);
+        return Ok(Some(known));
     }
-    let layer = memo.of_docker_image(config, position, task.compression)?;
+    let Some(layer) = memo.of_docker_image(config, position, task.compression) else {
+        return Ok(None);
+    };
     // Another tool may have made it. Made anew it could be another one, so it has to be there.
-    let is_there = goal
-        .destination
-        .place
-        .has_blob(layer)
-        .await
-        .unwrap_or(false);
-    is_there.then(|| (layer.digest.clone(), layer.size))
+    let is_there = match goal.destination.place.has_blob(layer).await {
+        Ok(is_there) => is_there,
+        Err(_) if effort == Effort::Compress => false,
+        Err(error) => return Err(Failure::of_place(Side::Destination, &error)),
+    };
+    Ok(is_there.then(|| (layer.digest.clone(), layer.size)))
 }
 
 /// The digests of the uncompressed layers, of which there has to be one for each layer.

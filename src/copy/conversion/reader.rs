@@ -15,7 +15,7 @@ use crate::copy::progress::{Event, Observer};
 use crate::copy::{Failure, Side};
 use crate::oci::{Descriptor, Digest};
 use crate::reason::Reason;
-use crate::transport::{ByteStream, Error, Source, VerifiedBlob};
+use crate::transport::{BlobReader, ByteStream, Error, Source, VerifiedBlob};
 
 /// Why one reading failed.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Failed {
 /// Lets `work` read `layer` on a thread that may block. Whoever waits no longer leaves no thread
 /// behind.
 pub(super) async fn read<T, W>(
-    source: &Arc<dyn Source>,
+    source: Arc<dyn BlobReader>,
     layer: &Descriptor,
     observer: &Arc<dyn Observer>,
     work: W,
@@ -74,7 +74,7 @@ where
     let _cancel = cancelled.clone().drop_guard();
     let failure = Arc::<Mutex<Option<Error>>>::default();
     let input = BlockingReader {
-        content: VerifiedBlob::new(layer.clone(), Arc::new(Arc::clone(source))).read_from(0),
+        content: VerifiedBlob::new(layer.clone(), source).read_from(0),
         piece: Bytes::new(),
         failure: Arc::clone(&failure),
         handle: Handle::current(),

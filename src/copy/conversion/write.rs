@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::ConvertedImage;
+use super::{ConvertedImage, Effort};
 use crate::copy::blob::Trust;
 use crate::copy::closure::Closure;
-use crate::copy::engine::{Engine, Goal, ImageOutcome};
+use crate::copy::engine::{Current, Engine, Goal, ImageOutcome};
 use crate::copy::{Copied, Failure, ImageCopy, Selection};
 use crate::oci::{Digest, Manifest};
 use crate::reason::Reason;
@@ -29,7 +29,7 @@ impl Engine<'_> {
         &self,
         copy: &ImageCopy,
         goals: &[Goal<'_>],
-        current: Vec<Result<Option<Digest>, Failure>>,
+        current: Current,
         image: Original<'_>,
         trust: Trust,
     ) -> Result<ImageOutcome, Failure> {
@@ -53,34 +53,19 @@ impl Engine<'_> {
         let writes = goals.iter().zip(current).map(|(goal, current)| {
             let closure = &closure;
             async move {
-                let current = current?;
-                let memo = self.conversions.memo(goal, current.as_ref(), trust).await;
-                let image = self
-                    .conversions
-                    .convert(place, closure, goal, &memo)
-                    .await?;
-                let unchanged = current.as_ref() == Some(image.closure.root_digest());
-                if !unchanged {
-                    self.writer(&image.source, &goal.destination)
-                        .write(&image.closure, goal.target.tag.as_ref(), trust)
-                        .await?;
-                }
-                let copied = Copied {
-                    source: source.clone(),
-                    digest: image.closure.root_digest().clone(),
-                    unchanged,
-                };
-                Ok((copied, image))
+                self.write_converted_to(goal, closure, current?, place, source, trust)
+                    .await
             }
         });
-        let written: Vec<Result<(Copied, ConvertedImage), Failure>> = join_all(writes).await;
+        let written: Vec<Result<(Copied, Vec<Digest>), Failure>> = join_all(writes).await;
         drop(alone);
         // What is said of the original is not true of what was made of it.
         let subjects = written
             .iter()
-            .find_map(|result| result.as_ref().ok())
+            .flatten()
+            .find(|(copied, _)| copied.is_in_place())
             .filter(|_| Arc::ptr_eq(place, &copy.source))
-            .map_or_else(Vec::new, |(_, image)| image.unchanged.clone());
+            .map_or_else(Vec::new, |(_, unchanged)| unchanged.clone());
         let mut outcome: ImageOutcome = written
             .into_iter()
             .map(|result| result.map(|(copied, _)| copied))
@@ -89,5 +74,55 @@ impl Engine<'_> {
         self.copy_referrers(copy, referrers, goals, &mut outcome)
             .await;
         Ok(outcome)
+    }
+
+    /// Converts the image `closure` for one target, and writes it there if `current` is something else.
+    /// Also gives the manifests that the conversion has left as they are.
+    ///
+    /// Where a tag may not be moved nothing is compressed only to compare: what the destination does
+    /// not remember as made of this image was not made of it.
+    async fn write_converted_to(
+        &self,
+        goal: &Goal<'_>,
+        closure: &Closure,
+        current: Option<Digest>,
+        place: &Arc<dyn Source>,
+        source: &Digest,
+        trust: Trust,
+    ) -> Result<(Copied, Vec<Digest>), Failure> {
+        let target = goal.target;
+        let protected = current.as_ref().filter(|_| target.protects_tag());
+        let effort = if protected.is_some() {
+            Effort::Remember
+        } else {
+            Effort::Compress
+        };
+        let memo = self
+            .conversions
+            .memo(goal, current.as_ref(), trust, effort)
+            .await?;
+        let converted = self
+            .conversions
+            .convert(place, closure, goal, &memo, effort)
+            .await?;
+        let Some(ConvertedImage {
+            source: content,
+            closure,
+            unchanged,
+        }) = converted
+        else {
+            // Only for a tag that is there and stays is nothing compressed.
+            let found = protected.unwrap_or(source);
+            return Ok((target.leave_unread(source, found)?, Vec::new()));
+        };
+        let wanted = closure.root_digest();
+        if let Some(result) = target.settle(source, wanted, current.as_ref()) {
+            return Ok((result?, unchanged));
+        }
+        let tagged = self
+            .writer(&content, &goal.destination)
+            .write(&closure, goal.tag(), trust)
+            .await?;
+        Ok((goal.written(source, wanted, tagged)?, unchanged))
     }
 }

@@ -1,56 +1,33 @@
 //! One schedule's registries, images and wishes, drawn at random.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use transship::convert::{Compression, Conversion, Format};
 use transship::copy::{
-    Copied, Counters, ImageCopy, ManifestName, Options, Selection, Target, Unobserved, copy_images,
+    Copied, Counters, Effect, Failure, FailurePolicy, ImageCopy, ManifestName, Options, Selection,
+    TagPolicy, Target, Unobserved, copy_images,
 };
 use transship::oci::Digest;
-use transship::registry::{Access, Certificates, Client, Patience};
-use transship::transport::RegistryRepository;
+use transship::reason::Reason;
 
 use super::Outcomes;
 use super::content::{
     fallback_tag, seed_compressed_image, seed_cosign_signature, seed_index, seed_large_image,
     seed_signature,
 };
-use crate::support::registry::{Dialect, Random, Registry, Role, random_faults};
-use crate::support::tls::Authority;
-use crate::support::{credentials, install_tls_provider};
-
-const USER: &str = "storm";
-const PASSWORD: &str = "a password";
-const DIALECTS: [Dialect; 8] = [
-    Dialect::DockerHub,
-    Dialect::Ghcr,
-    Dialect::Ecr,
-    Dialect::Gar,
-    Dialect::Acr,
-    Dialect::Quay,
-    Dialect::Harbor,
-    Dialect::Artifactory,
-];
-
-static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
-
-/// A registry with what is needed to use and to disturb it.
-struct Party {
-    registry: Registry,
-    dialect: Option<Dialect>,
-    role: Role,
-    access: Access,
-    /// The client of those runs that do not make one of their own.
-    client: Client,
-}
+use super::party::{Party, client};
+use crate::support::registry::{Dialect, Random, Registry, Role, StoredManifest, random_faults};
 
 /// `REPOSITORY:TAG` at the source, and where it goes: number of the destination and repository.
 struct Wish {
     repository: &'static str,
     tag: &'static str,
     targets: Vec<(usize, &'static str)>,
+    /// What becomes of tags that are there.
+    existing: TagPolicy,
 }
 
 /// Something that belongs to an image and has to come along.
@@ -68,6 +45,8 @@ pub(super) struct Setting {
     wishes: Vec<Wish>,
     /// What comes with the tag `v1` of the repository `one`.
     companions: Vec<Companion>,
+    /// What was at a destination before: its number, repository and tag.
+    earlier: BTreeMap<(usize, &'static str, &'static str), Digest>,
     options: Options,
     /// How many engines do the same at once.
     pub(super) engines: usize,
@@ -76,71 +55,6 @@ pub(super) struct Setting {
     /// Whether each run starts with nothing in memory, as a new process does.
     forgets: bool,
     state: Option<TempDir>,
-}
-
-impl Party {
-    async fn draw(random: &mut Random, role: Role) -> Self {
-        install_tls_provider();
-        let mut builder = Registry::builder();
-        let mut access = Access {
-            insecure: true,
-            ..Access::default()
-        };
-        let dialect = random.one_in(4).then(|| random.pick(&DIALECTS));
-        if let Some(dialect) = dialect {
-            builder = builder.dialect(dialect);
-        }
-        if role == Role::Permissive {
-            builder = builder.permissive();
-        }
-        let guard = random.below(8);
-        builder = match guard {
-            0 => builder.basic(USER, PASSWORD),
-            1 | 2 => builder.token(USER, PASSWORD),
-            _ => builder,
-        };
-        if guard <= 2 {
-            access.credentials = Some(credentials(USER, PASSWORD));
-        }
-        if random.one_in(16) {
-            builder = builder.tls(&AUTHORITY);
-            access.insecure = false;
-            access.certificates = Certificates {
-                ca_bundle: Some(AUTHORITY.certificate().into_bytes()),
-                identity: None,
-            };
-        }
-        let registry = builder.start().await;
-        Self {
-            client: client(&registry, &access, None),
-            registry,
-            dialect,
-            role,
-            access,
-        }
-    }
-
-    fn place(&self, client: &Client, repository: &str) -> Arc<RegistryRepository> {
-        Arc::new(RegistryRepository::new(
-            client.clone(),
-            self.registry.host().parse().unwrap(),
-            repository.parse().unwrap(),
-        ))
-    }
-}
-
-fn client(registry: &Registry, access: &Access, state: Option<&TempDir>) -> Client {
-    let patience = Patience {
-        first_wait: Duration::from_millis(1),
-        attempts: 3,
-        ..Patience::default()
-    };
-    let client =
-        Client::with_patience(&registry.host().parse().unwrap(), access, patience).unwrap();
-    match state {
-        Some(state) => client.saving_uploads_in(state.path().to_owned()),
-        None => client,
-    }
 }
 
 impl Setting {
@@ -158,6 +72,7 @@ impl Setting {
             destinations,
             wishes: Vec::new(),
             companions: Vec::new(),
+            earlier: BTreeMap::new(),
             options: Options {
                 first_wait: Duration::from_millis(1),
                 ..Options::default()
@@ -175,7 +90,32 @@ impl Setting {
             setting.seed(random);
         }
         setting.prepare_destinations(random);
+        if random.one_in(8) {
+            setting.be_strict();
+        }
         setting
+    }
+
+    /// No tag moves unless all images can be written. A tag that may not be there would hold back all
+    /// others for ever.
+    fn be_strict(&mut self) {
+        self.options.failure_policy = FailurePolicy::Strict;
+        for wish in &mut self.wishes {
+            if wish.existing == TagPolicy::Fail {
+                wish.existing = TagPolicy::Keep;
+            }
+        }
+    }
+
+    /// What all tags point at.
+    pub(super) fn tags(&self) -> Vec<Option<StoredManifest>> {
+        let targets = self.wishes.iter().flat_map(|wish| {
+            let targets = wish.targets.iter();
+            targets.map(move |(number, repository)| (*number, *repository, wish.tag))
+        });
+        targets
+            .map(|(number, repository, tag)| self.party(number).registry.manifest(repository, tag))
+            .collect()
     }
 
     fn seed(&mut self, random: &mut Random) {
@@ -245,10 +185,17 @@ impl Setting {
                 2
             });
         }
+        let policies = [TagPolicy::Overwrite, TagPolicy::Keep, TagPolicy::Fail];
+        let existing = if random.one_in(4) {
+            random.pick(&policies)
+        } else {
+            TagPolicy::Overwrite
+        };
         self.wishes.push(Wish {
             repository,
             tag,
             targets,
+            existing,
         });
     }
 
@@ -260,7 +207,8 @@ impl Setting {
     }
 
     /// Creates the repositories, some of them with an earlier image under the same tag.
-    fn prepare_destinations(&self, random: &mut Random) {
+    fn prepare_destinations(&mut self, random: &mut Random) {
+        let mut earlier = BTreeMap::new();
         for wish in &self.wishes {
             for (number, repository) in &wish.targets {
                 let destination = &self.party(*number).registry;
@@ -268,10 +216,13 @@ impl Setting {
                     destination.create_repository(repository);
                 }
                 if random.one_in(4) {
-                    destination.seed_image(repository, Some(wish.tag), &[b"base", b"earlier"]);
+                    let layers: [&[u8]; 2] = [b"base", b"earlier"];
+                    let digest = destination.seed_image(repository, Some(wish.tag), &layers);
+                    earlier.insert((*number, *repository, wish.tag), digest);
                 }
             }
         }
+        self.earlier = earlier;
     }
 
     fn parties(&self) -> impl Iterator<Item = &Party> {
@@ -326,6 +277,7 @@ impl Setting {
                             .party(*number)
                             .place(clients.get(*number).expect("a client"), repository),
                         tag: Some(wish.tag.parse().unwrap()),
+                        existing: wish.existing,
                     })
                     .collect(),
             })
@@ -334,12 +286,47 @@ impl Setting {
         copy_images(&copies, &self.options, counters, Arc::new(Unobserved)).await
     }
 
-    /// What is said to be in place is.
+    /// What is said to be in place is, and what may not be moved has not been.
     pub(super) fn assert_no_false_success(&self, outcomes: &Outcomes) {
         for (wish, outcome) in self.wishes.iter().zip(outcomes) {
             for ((number, repository), result) in wish.targets.iter().zip(outcome) {
-                if let Ok(copied) = result {
-                    self.assert_in_place(wish, self.party(*number), repository, copied);
+                let destination = self.party(*number);
+                if let Some(earlier) = self.protected(wish, *number, repository) {
+                    let there = destination.registry.manifest(repository, wish.tag);
+                    assert_eq!(Digest::sha256(&there.unwrap().bytes), *earlier);
+                    let written = |copied: &Copied| copied.effect != Effect::Kept;
+                    assert!(!result.as_ref().is_ok_and(written), "{result:?}");
+                    continue;
+                }
+                if let Ok(copied) = result
+                    && copied.effect != Effect::Kept
+                {
+                    self.assert_in_place(wish, destination, repository, copied);
+                }
+            }
+        }
+    }
+
+    /// What is under a tag that may not be moved.
+    fn protected(&self, wish: &Wish, number: usize, repository: &'static str) -> Option<&Digest> {
+        let earlier = self.earlier.get(&(number, repository, wish.tag))?;
+        (wish.existing != TagPolicy::Overwrite).then_some(earlier)
+    }
+
+    /// Everything is in place, except where it may not be.
+    pub(super) fn assert_all_settled(&self, outcomes: &Outcomes) {
+        for (wish, outcome) in self.wishes.iter().zip(outcomes) {
+            for ((number, repository), result) in wish.targets.iter().zip(outcome) {
+                let is_protected = self.protected(wish, *number, repository).is_some();
+                match (result, wish.existing) {
+                    (Ok(copied), TagPolicy::Overwrite | TagPolicy::Keep) => {
+                        assert_eq!(copied.effect == Effect::Kept, is_protected, "{copied:?}");
+                    }
+                    (Ok(copied), TagPolicy::Fail) => assert!(!is_protected, "{copied:?}"),
+                    (Err(Failure { reason, message }), existing) => {
+                        assert_eq!(*reason, Reason::TagExists, "{message}");
+                        assert!(is_protected && existing == TagPolicy::Fail, "{message}");
+                    }
                 }
             }
         }
@@ -404,8 +391,13 @@ impl Setting {
             .collect();
         let outcomes = self.run().await;
         for (earlier, later) in before.iter().flatten().zip(outcomes.iter().flatten()) {
-            let (earlier, later) = (earlier.as_ref().unwrap(), later.as_ref().unwrap());
-            assert_eq!((&earlier.digest, true), (&later.digest, later.unchanged));
+            let digest = |result: &Result<Copied, Failure>| {
+                let copied = result.as_ref().ok()?;
+                Some(copied.digest.clone())
+            };
+            assert_eq!(digest(earlier), digest(later));
+            let written = |copied: &Copied| copied.effect == Effect::Written;
+            assert!(!later.as_ref().is_ok_and(written), "{later:?}");
         }
         let now: Vec<_> = self
             .destinations

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::ConversionStatus;
 use crate::controller::mirror::fence::Fence;
 use crate::controller::mirror::wanted::Wanted;
-use crate::copy::PlannedOptions;
+use crate::copy::{Effect, PlannedOptions};
 use crate::oci::MediaType;
 use crate::registry::ManifestHead;
 
@@ -379,7 +379,7 @@ fn run_that_converted(source: &str, to: &str) -> EndedRun {
     let copied = Copied {
         source: digest(source),
         digest: digest(to),
-        unchanged: false,
+        effect: Effect::Written,
     };
     EndedRun {
         copied: [(name, copied)].into(),
