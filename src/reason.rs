@@ -50,6 +50,8 @@ pub enum Reason {
     TagImmutable,
     /// The destination has the tag with another content, and it was asked not to be overwritten.
     TagExists,
+    /// The destination has the tag with another content, which stays because it was asked for.
+    Kept,
     /// The image could be copied, but others of the run could not, and no tag is moved unless all can.
     HeldBack,
     /// The destination cannot hold an image of this kind.
@@ -110,6 +112,7 @@ impl Reason {
             | Self::TagExists
             | Self::TlsUntrusted => Class::Stalled,
             Self::Succeeded
+            | Self::Kept
             | Self::Pruned
             | Self::PruneFailed
             | Self::Progressing

@@ -71,6 +71,74 @@ pub struct Limits {
     /// to one of them, as long as that keeps the parts even.
     #[schemars(range(min = 1, max = 64))]
     pub shards: i32,
+    /// Most bytes of layers that each worker reads in a second, for example `20Mi`; as many as it can without it.
+    /// What it sends is within the limit, too. At least `64Ki`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$")
+    )]
+    pub bandwidth: Option<String>,
+}
+
+/// Which signatures, attestations and other referrers come along.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReferrerRules {
+    /// Whether any do.
+    pub mode: ReferrerMode,
+    /// Only referrers of these types, for example `application/spdx+json`; of all types without it. The type is the
+    /// `artifactType`, or the media type of the configuration where there is none.
+    // Atomic: an entry is nothing but its text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 255)))]
+    pub artifact_types: Vec<String>,
+    /// Whether the tags come along that cosign makes of a digest: `sha256-<hex>.sig`, `.att` and `.sbom`. They have
+    /// no artifact type.
+    pub cosign_tags: bool,
+}
+
+impl Default for ReferrerRules {
+    fn default() -> Self {
+        Self {
+            mode: ReferrerMode::default(),
+            artifact_types: Vec::new(),
+            cosign_tags: true,
+        }
+    }
+}
+
+/// Whether referrers come along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum ReferrerMode {
+    /// They do, and what refers to them in turn.
+    #[default]
+    All,
+    /// They stay behind.
+    None,
+}
+
+/// What becomes of a destination tag that is there with another digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum ExistingPolicy {
+    /// It is moved.
+    #[default]
+    Overwrite,
+    /// It stays, for ever, and counts as present with the reason `Kept`. A new tag is written once.
+    Keep,
+    /// It stays, and the image fails with `TagExists`.
+    Fail,
+}
+
+/// What one image that cannot be copied means for the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum FailurePolicy {
+    /// They are put in place.
+    #[default]
+    BestEffort,
+    /// No tag is moved unless all images can be copied: the others fail with `HeldBack`. What a registry refuses
+    /// only when a tag is moved comes too late for that.
+    Strict,
 }
 
 impl Default for Limits {
@@ -78,6 +146,7 @@ impl Default for Limits {
         Self {
             parallel_images: 48,
             shards: 1,
+            bandwidth: None,
         }
     }
 }

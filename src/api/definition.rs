@@ -62,6 +62,7 @@ fn finish_status(properties: &mut Value) {
         "/spec/properties/destinations",
         "/spec/properties/platforms",
         "/spec/properties/pod/properties/tolerations",
+        "/spec/properties/referrers/properties/artifactTypes",
         "/status/properties/imageReports",
         "/status/properties/history",
     ] {

@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::copy_options::{ImageFormat, IndexPolicy, LayerCompression, Limits};
+use super::copy_options::{
+    ExistingPolicy, FailurePolicy, ImageFormat, IndexPolicy, LayerCompression, Limits,
+    ReferrerRules,
+};
 use super::image_mirror_status::ImageMirrorStatus;
 use super::prune::{DeletionPolicy, Prune};
 use super::secret_reference::SecretReference;
@@ -66,6 +69,7 @@ use super::worker_pod::WorkerPod;
     validation = Rule::new("!has(self.platforms) || size(self.platforms) == 0 || self.indexPolicy != 'Preserve'").message("platforms needs indexPolicy Sparse (the index keeps its digest) or Rewrite (a new index of these platforms)"),
     validation = Rule::new("self.indexPolicy == 'Preserve' || (has(self.platforms) && size(self.platforms) > 0)").message("indexPolicy Sparse and Rewrite need platforms"),
     validation = Rule::new("self.indexPolicy != 'Sparse' || (self.format == 'Preserve' && self.compression.algorithm == 'Preserve')").message("indexPolicy Sparse keeps the index as it is; to convert images use Rewrite"),
+    validation = Rule::new("self.failurePolicy != 'Strict' || self.limits.shards == 1").message("failurePolicy Strict needs limits.shards 1: workers that share a run know nothing of each other"),
     validation = Rule::new("self.format != 'Docker' || self.compression.algorithm != 'Zstd'").message("format Docker has no place for layers that are compressed with Zstd")
 )]
 pub struct ImageMirrorSpec {
@@ -119,6 +123,14 @@ pub struct ImageMirrorSpec {
     /// How layers are compressed at the destinations. Signatures stay behind where that changes the image.
     #[serde(default)]
     pub compression: LayerCompression,
+
+    /// Which signatures, attestations and other referrers come along with an image that keeps its bytes.
+    #[serde(default)]
+    pub referrers: ReferrerRules,
+
+    /// What one image that cannot be copied means for the others.
+    #[serde(default)]
+    pub failure_policy: FailurePolicy,
 
     /// What becomes of tags at the destinations that this mirror wrote and that its sources do not select any
     /// more.
@@ -192,6 +204,10 @@ pub struct Destination {
         regex(pattern = r"^([A-Za-z0-9_]|\{tag\})([A-Za-z0-9_.-]|\{tag\})*$")
     )]
     pub tag: String,
+
+    /// What becomes of a tag that is there with another digest.
+    #[serde(default)]
+    pub existing: ExistingPolicy,
 
     /// A Secret of type `kubernetes.io/dockerconfigjson` in this namespace with the credentials to
     /// push with.

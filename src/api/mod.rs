@@ -40,7 +40,10 @@ mod source;
 mod worker_pod;
 
 pub use condition::{ConditionType, Conditions, find_condition};
-pub use copy_options::{CompressionAlgorithm, ImageFormat, IndexPolicy, LayerCompression, Limits};
+pub use copy_options::{
+    CompressionAlgorithm, ExistingPolicy, FailurePolicy, ImageFormat, IndexPolicy,
+    LayerCompression, Limits, ReferrerMode, ReferrerRules,
+};
 pub use definition::definitions;
 pub use image_mirror::{Destination, DriftPolicy, ImageMirror, ImageMirrorSpec};
 pub use image_mirror_status::{

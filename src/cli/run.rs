@@ -34,16 +34,15 @@ pub(super) struct RunArguments {
     #[command(flatten)]
     selection: SelectionArguments,
 
-    /// Images that are copied at once
+    /// Images that are copied at once [default: 48]
     ///
     /// How many requests a registry gets at once is found out by its answers; this bounds memory.
     #[arg(
         long,
         value_name = "NUMBER",
-        default_value_t = 48,
         value_parser = clap::value_parser!(u16).range(1..=256)
     )]
-    parallel: u16,
+    parallel: Option<u16>,
 
     /// Most bytes of blobs that pass in a second, for example 20Mi [default: no limit]
     ///
@@ -76,6 +75,12 @@ pub(super) struct RunArguments {
 
     #[command(flatten)]
     conversion: ConversionArguments,
+}
+
+/// Images that are copied with the same options.
+pub(super) struct Batch {
+    pub(super) options: copy::Options,
+    pub(super) copies: Vec<ImageCopy>,
 }
 
 /// What becomes of tags that are there.
@@ -118,18 +123,27 @@ impl From<ExistingArgument> for TagPolicy {
 }
 
 impl RunArguments {
-    /// `to_one_place` says that the destination holds images of one platform and no index.
-    fn options(&self, to_one_place: bool) -> anyhow::Result<copy::Options> {
+    /// What is asked for on the command line, over what is there already. `to_one_place` says that the
+    /// destination holds images of one platform and no index.
+    fn options(&self, base: copy::Options, to_one_place: bool) -> anyhow::Result<copy::Options> {
+        let conversion = self.conversion.conversion();
         Ok(copy::Options {
-            platforms: self.selection.selection(to_one_place)?,
-            conversion: self.conversion.conversion(),
-            referrers: self.selection.referrers(),
+            platforms: self
+                .selection
+                .selection(to_one_place)?
+                .unwrap_or(base.platforms),
+            conversion: if conversion.is_none() {
+                base.conversion
+            } else {
+                conversion
+            },
+            referrers: self.selection.referrers().unwrap_or(base.referrers),
             failure_policy: self
                 .failure_policy
-                .map_or_else(FailurePolicy::default, FailurePolicy::from),
-            bandwidth: self.bandwidth,
-            parallel_images: usize::from(self.parallel),
-            ..copy::Options::default()
+                .map_or(base.failure_policy, FailurePolicy::from),
+            bandwidth: self.bandwidth.or(base.bandwidth),
+            parallel_images: self.parallel.map_or(base.parallel_images, usize::from),
+            ..base
         })
     }
 
@@ -145,54 +159,88 @@ impl RunArguments {
         to_one_place: bool,
         cancel: &CancellationToken,
     ) -> anyhow::Result<ExitCode> {
-        if self.dry_run && self.converts() {
-            bail!("what a conversion sends is not known before it is done: leave out --dry-run");
-        }
-        let options = self.options(to_one_place)?;
+        let opening = async {
+            let options = self.options(copy::Options::default(), to_one_place)?;
+            Ok(vec![Batch {
+                options,
+                copies: opening.await?,
+            }])
+        };
+        Box::pin(self.run_batches(opening, cancel)).await
+    }
+
+    /// The same for several batches, each with options of its own, over which those of the command line go.
+    pub(super) async fn run_each(
+        &self,
+        opening: impl Future<Output = anyhow::Result<Vec<Batch>>>,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<ExitCode> {
+        let opening = async {
+            let batches = opening.await?.into_iter().map(|batch| {
+                Ok(Batch {
+                    options: self.options(batch.options, false)?,
+                    copies: batch.copies,
+                })
+            });
+            batches.collect()
+        };
+        Box::pin(self.run_batches(opening, cancel)).await
+    }
+
+    async fn run_batches(
+        &self,
+        opening: impl Future<Output = anyhow::Result<Vec<Batch>>>,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.quiet || self.dry_run);
-        let mut copies = tokio::select! {
-            copies = opening => copies?,
+        let mut batches = tokio::select! {
+            batches = opening => batches?,
             () = cancel.cancelled() => return Ok(interrupted()),
         };
+        let converts = |batch: &Batch| !batch.options.conversion.is_none();
+        if self.dry_run && batches.iter().any(converts) {
+            bail!("what a conversion sends is not known before it is done: leave out --dry-run");
+        }
         if let Some(existing) = self.existing {
-            let targets = copies.iter_mut().flat_map(|copy| &mut copy.targets);
+            let copies = batches.iter_mut().flat_map(|batch| &mut batch.copies);
+            let targets = copies.flat_map(|copy| &mut copy.targets);
             targets.for_each(|target| target.existing = existing.into());
         }
         let work = async {
             if self.dry_run {
-                self.plan(&copies, &options).await
+                self.plan(&batches).await
             } else {
-                self.copy(&copies, &options, &progress).await
+                self.copy(&batches, &progress).await
             }
         };
+        let copies = || batches.iter().flat_map(|batch| &batch.copies);
         let done = tokio::select! {
             done = work => done,
             () = cancel.cancelled() => {
                 progress.close();
-                let targets = copies.iter().flat_map(|copy| &copy.targets);
+                let targets = copies().flat_map(|copy| &copy.targets);
                 join_all(targets.map(|target| target.place.put_away())).await;
                 return Ok(interrupted());
             }
         };
         if !self.quiet {
-            warnings(&copies).iter().for_each(output::tell);
+            warnings(copies()).iter().for_each(output::tell);
         }
         done
     }
 
-    async fn copy(
-        &self,
-        copies: &[ImageCopy],
-        options: &copy::Options,
-        progress: &Progress,
-    ) -> anyhow::Result<ExitCode> {
+    async fn copy(&self, batches: &[Batch], progress: &Progress) -> anyhow::Result<ExitCode> {
         let counters = Arc::new(Counters::default());
-        let outcomes =
-            copy::copy_images(copies, options, Arc::clone(&counters), progress.observer()).await;
+        let mut outcomes = Vec::new();
+        for Batch { options, copies } in batches {
+            let copying =
+                copy::copy_images(copies, options, Arc::clone(&counters), progress.observer());
+            outcomes.extend(copies.iter().zip(copying.await));
+        }
         // The screen is free before anything else is written.
         progress.close();
         let mut reporter = self.reporter();
-        for (copy, outcome) in copies.iter().zip(&outcomes) {
+        for (copy, outcome) in &outcomes {
             let source = source_name(copy);
             for (target, result) in copy.targets.iter().zip(outcome) {
                 reporter.result(&source, &target.to_string(), result)?;
@@ -206,16 +254,16 @@ impl RunArguments {
     }
 
     /// Prints what each destination lacks. Nothing is written anywhere.
-    async fn plan(
-        &self,
-        copies: &[ImageCopy],
-        options: &copy::Options,
-    ) -> anyhow::Result<ExitCode> {
+    async fn plan(&self, batches: &[Batch]) -> anyhow::Result<ExitCode> {
         let mut outgoing = Outgoing::default();
         let mut reporter = self.reporter();
-        for copy in copies {
+        let copies = batches.iter().flat_map(|batch| {
+            let copies = batch.copies.iter();
+            copies.map(|copy| (copy, &batch.options))
+        });
+        for (copy, options) in copies {
             let source = source_name(copy);
-            let (source_digest, tree) = match self.read(copy, options).await {
+            let (source_digest, tree) = match read(copy, options).await {
                 Ok(read) => read,
                 Err(failure) => {
                     for target in &copy.targets {
@@ -249,37 +297,33 @@ impl RunArguments {
         }
         reporter.conclude_plan()
     }
+}
 
-    /// The digest that the source has, and what would be copied of it.
-    async fn read(
-        &self,
-        copy: &ImageCopy,
-        options: &copy::Options,
-    ) -> Result<(Digest, Tree), Failure> {
-        let Root { source, manifest } = Root::read(
-            copy.source.as_ref(),
-            copy.image.as_reference(),
-            &options.platforms,
-        )
-        .await?;
-        let with_referrers = options.referrers != Referrers::None;
-        let mut tree = read_tree(&copy.source, manifest, with_referrers)
-            .await
-            .map_err(|error| Failure {
-                reason: Reason::SourceInvalid,
-                message: error.to_string(),
-            })?;
-        if let Referrers::All { artifact_types, .. } = &options.referrers
-            && !artifact_types.is_empty()
-        {
-            tree.retain_referrers(artifact_types);
-        }
-        // An index that stays as it is names images that are not copied.
-        if matches!(options.platforms, Selection::Sparse(_)) {
-            tree.retain_platforms(&self.selection.platforms);
-        }
-        Ok((source, tree))
+/// The digest that the source has, and what would be copied of it.
+async fn read(copy: &ImageCopy, options: &copy::Options) -> Result<(Digest, Tree), Failure> {
+    let Root { source, manifest } = Root::read(
+        copy.source.as_ref(),
+        copy.image.as_reference(),
+        &options.platforms,
+    )
+    .await?;
+    let with_referrers = options.referrers != Referrers::None;
+    let mut tree = read_tree(&copy.source, manifest, with_referrers)
+        .await
+        .map_err(|error| Failure {
+            reason: Reason::SourceInvalid,
+            message: error.to_string(),
+        })?;
+    if let Referrers::All { artifact_types, .. } = &options.referrers
+        && !artifact_types.is_empty()
+    {
+        tree.retain_referrers(artifact_types);
     }
+    // An index that stays as it is names images that are not copied.
+    if let Selection::Sparse(platforms) = &options.platforms {
+        tree.retain_platforms(platforms);
+    }
+    Ok((source, tree))
 }
 
 fn interrupted() -> ExitCode {
@@ -288,8 +332,8 @@ fn interrupted() -> ExitCode {
 }
 
 /// What the places want people to know, each line once.
-fn warnings(copies: &[ImageCopy]) -> BTreeSet<String> {
-    let lines = copies.iter().flat_map(|copy| {
+fn warnings<'a>(copies: impl Iterator<Item = &'a ImageCopy>) -> BTreeSet<String> {
+    let lines = copies.flat_map(|copy| {
         let targets = copy.targets.iter();
         let targets = targets.flat_map(|target| target.place.warnings());
         targets.chain(copy.source.warnings())

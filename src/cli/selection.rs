@@ -14,7 +14,7 @@ pub(super) struct SelectionArguments {
     /// A platform without a variant stands for all of its variants. Attestations of the chosen images
     /// come along.
     #[arg(long = "platform", value_name = "OS/ARCHITECTURE")]
-    pub(super) platforms: Vec<Platform>,
+    platforms: Vec<Platform>,
 
     /// What becomes of an index of which only some platforms are copied
     ///
@@ -54,18 +54,18 @@ enum IndexPolicy {
 }
 
 impl SelectionArguments {
-    /// The platforms that are copied; `to_one_place` says that the destination holds images of one
-    /// platform and no index.
-    pub(super) fn selection(&self, to_one_place: bool) -> anyhow::Result<Selection> {
+    /// The platforms that are copied, if any are named; `to_one_place` says that the destination holds images
+    /// of one platform and no index.
+    pub(super) fn selection(&self, to_one_place: bool) -> anyhow::Result<Option<Selection>> {
         let platforms = self.platforms.clone();
         let usual = if to_one_place {
             IndexPolicy::None
         } else {
             IndexPolicy::Rewrite
         };
-        Ok(
+        Ok(Some(
             match (self.index_policy.unwrap_or(usual), platforms.as_slice()) {
-                (_, []) => Selection::All,
+                (_, []) => return Ok(None),
                 (IndexPolicy::None, [platform]) => Selection::Image(platform.clone()),
                 (IndexPolicy::None, _) => bail!(
                     "without an index there can be one image only: name one --platform, or write \
@@ -74,18 +74,19 @@ impl SelectionArguments {
                 (IndexPolicy::Rewrite, _) => Selection::Rewrite(platforms),
                 (IndexPolicy::Sparse, _) => Selection::Sparse(platforms),
             },
-        )
+        ))
     }
 
-    /// The referrers that come along.
-    pub(super) fn referrers(&self) -> Referrers {
+    /// The referrers that come along, if anything is said of them.
+    pub(super) fn referrers(&self) -> Option<Referrers> {
         if self.no_referrers {
-            return Referrers::None;
+            return Some(Referrers::None);
         }
         let types = self.artifact_types.iter();
-        Referrers::All {
+        let chosen = !self.artifact_types.is_empty() || self.no_cosign_tags;
+        chosen.then(|| Referrers::All {
             artifact_types: types.map(|kind| MediaType::new(kind)).collect(),
             cosign_tags: !self.no_cosign_tags,
-        }
+        })
     }
 }

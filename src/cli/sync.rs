@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::BothArguments;
 use super::places::{self, Places};
-use super::run::{EXIT_CODES, RunArguments};
+use super::run::{Batch, EXIT_CODES, RunArguments};
 use crate::api::ImageMirror;
 use crate::controller::Wanted;
-use crate::copy::{ImageCopy, TagPolicy, Target};
+use crate::copy::{ImageCopy, Target};
 
 /// Most bytes of a file with mirrors.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -33,7 +33,7 @@ Examples:
 
 Secrets live in a cluster, so `secretRef` and `certSecretRef` are not read: credentials come from \
 the files that `docker login`, `podman login` and `skopeo login` write, certificates from \
---src-ca-file and --dest-ca-file. `interval`, `timeout`, `suspend` and `drift` mean nothing here.
+--src-ca-file and --dest-ca-file. An option of the command line goes over the field of the same meaning. What steers the operator means nothing here: `interval`, `timeout`, `suspend`, `drift`, `prune`, `deletionPolicy`, `limits.shards` and `pod`.
 
 {EXIT_CODES}"))]
 pub(super) struct Arguments {
@@ -53,15 +53,15 @@ impl Arguments {
         let mirrors = read_mirrors(&self.file)?;
         let (sources, destinations) = self.access.open()?;
         let opening = async {
-            let mut copies = Vec::new();
+            let mut batches = Vec::new();
             for mirror in &mirrors {
                 let opened = open(mirror, &sources, &destinations).await;
                 let of_mirror = || format!("ImageMirror {}", mirror.name_any());
-                copies.extend(opened.with_context(of_mirror)?);
+                batches.push(opened.with_context(of_mirror)?);
             }
-            Ok(copies)
+            Ok(batches)
         };
-        self.run.run(opening, false, cancel).await
+        self.run.run_each(opening, cancel).await
     }
 }
 
@@ -69,7 +69,7 @@ async fn open(
     mirror: &ImageMirror,
     sources: &Places,
     destinations: &Places,
-) -> anyhow::Result<Vec<ImageCopy>> {
+) -> anyhow::Result<Batch> {
     let wanted = Wanted::new(&mirror.spec)?;
     let mut selected = Vec::new();
     for repository in wanted.repositories() {
@@ -95,7 +95,7 @@ async fn open(
             targets.push(Target {
                 place,
                 tag: reference.tag().cloned(),
-                existing: TagPolicy::default(),
+                existing: destination.existing,
             });
         }
         copies.push(ImageCopy {
@@ -106,7 +106,10 @@ async fn open(
             targets,
         });
     }
-    Ok(copies)
+    Ok(Batch {
+        options: wanted.form.options.into(),
+        copies,
+    })
 }
 
 fn read_mirrors(path: &Path) -> anyhow::Result<Vec<ImageMirror>> {

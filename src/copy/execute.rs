@@ -7,7 +7,7 @@ use super::progress::{Counters, Unobserved};
 use super::record::{log_copied, log_failed, log_progress};
 use super::{
     Clients, Effect, Failure, ImageCopy, ManifestName, Options, Plan, PlannedImage, Report,
-    ReportedFailure, Side, TagPolicy, Target, copy_images,
+    ReportedFailure, Side, Target, copy_images,
 };
 use crate::transport::RegistryRepository;
 
@@ -95,7 +95,7 @@ fn image_copy(image: &PlannedImage, clients: &Clients) -> Result<ImageCopy, Fail
                     &destination.access,
                 )?,
                 tag: destination.reference.tag().cloned(),
-                existing: TagPolicy::default(),
+                existing: destination.existing,
             })
         })
         .collect::<Result<_, Failure>>()?;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccessReference, Options, Selection};
+use super::{AccessReference, Bandwidth, FailurePolicy, Options, Referrers, Selection, TagPolicy};
 use crate::convert::Conversion;
 use crate::oci::{Digest, Reference};
 
@@ -48,8 +48,15 @@ pub struct PlannedOptions {
     pub platforms: Selection,
     /// Whether images change their form on the way.
     pub conversion: Conversion,
+    /// Which signatures, attestations and other referrers come along.
+    pub referrers: Referrers,
+    /// What one image that cannot be copied means for the others.
+    pub failure_policy: FailurePolicy,
     /// Images that one worker copies at once.
     pub parallel_images: usize,
+    /// How fast the bytes of blobs may pass in one worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
 }
 
 impl Default for PlannedOptions {
@@ -57,13 +64,19 @@ impl Default for PlannedOptions {
         let Options {
             platforms,
             conversion,
+            referrers,
+            failure_policy,
             parallel_images,
+            bandwidth,
             ..
         } = Options::default();
         Self {
             platforms,
             conversion,
+            referrers,
+            failure_policy,
             parallel_images,
+            bandwidth,
         }
     }
 }
@@ -73,12 +86,18 @@ impl From<PlannedOptions> for Options {
         let PlannedOptions {
             platforms,
             conversion,
+            referrers,
+            failure_policy,
             parallel_images,
+            bandwidth,
         } = planned;
         Self {
             platforms,
             conversion,
+            referrers,
+            failure_policy,
             parallel_images,
+            bandwidth,
             ..Self::default()
         }
     }
@@ -106,4 +125,7 @@ pub struct PlannedDestination {
     pub reference: Reference,
     /// With whose rights.
     pub access: AccessReference,
+    /// What becomes of the tag if it is there with another digest.
+    #[serde(default)]
+    pub existing: TagPolicy,
 }

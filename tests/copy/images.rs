@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rstest::rstest;
 use transship::copy::{
     AccessCatalog, AccessReference, Clients, Plan, PlannedDestination, PlannedImage,
-    PlannedOptions, Report, execute,
+    PlannedOptions, Report, TagPolicy, execute,
 };
 use transship::oci::{Descriptor, Digest, Manifest, MediaType, Repository, Tag};
 use transship::reason::Reason;
@@ -52,6 +52,7 @@ impl Registries {
                 .map(|to| PlannedDestination {
                     reference: format!("{}/{to}", self.destination.host()).parse().unwrap(),
                     access: access.clone(),
+                    existing: TagPolicy::default(),
                 })
                 .collect(),
         }

@@ -69,10 +69,11 @@ fn mirror() -> Value {
             "indexPolicy": "Preserve", "format": "Preserve", "compression": {"algorithm": "Preserve"},
             "limits": {"parallelImages": 48, "shards": 1}, "pod": {},
             "prune": {"mode": "None", "grace": "336h", "maxPercent": 10}, "deletionPolicy": "Orphan",
+            "referrers": {"mode": "All", "cosignTags": true}, "failurePolicy": "BestEffort",
             "sources": [{"image": "docker.io/library/nginx:1.29", "insecure": false}],
             "destinations": [{
                 "prefix": "registry.corp.example/mirror", "path": "{registry}/{repository}", "tag": "{tag}",
-                "insecure": false,
+                "existing": "Overwrite", "insecure": false,
             }],
         },
         "status": {"observedGeneration": -1},

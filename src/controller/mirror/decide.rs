@@ -12,7 +12,7 @@ use super::step::Trigger;
 use super::verdict::{Case, Verdict};
 use super::wanted::UnlistedRepository;
 use crate::api::{DestinationStatus, DriftPolicy, ImageState, ImageStatus};
-use crate::copy::{Copied, Failure, Plan, PlannedDestination, PlannedImage};
+use crate::copy::{Copied, Failure, FailurePolicy, Plan, PlannedDestination, PlannedImage};
 use crate::oci::{Digest, Reference};
 use crate::reason::Reason;
 
@@ -86,6 +86,8 @@ pub(super) struct Decision {
     pub(super) repeats_failures_only: bool,
     /// Every image, in the order of the spec.
     pub(super) images: Vec<ImageStatus>,
+    /// The first image that cannot be copied, and why.
+    pub(super) obstacle: Option<String>,
     /// When the first of those can be copied that wait for a worker that does not answer.
     pub(super) held_until: Option<Timestamp>,
     /// Destination references whose tag someone else moved or deleted since the last scan.
@@ -93,6 +95,38 @@ pub(super) struct Decision {
 }
 
 impl Decision {
+    /// Why not all images can be moved at once, if they cannot.
+    fn obstacle_to_all(&self, planned: usize) -> Option<String> {
+        if planned > MAX_PLANNED_IMAGES {
+            return Some(format!(
+                "{planned} images are to be copied, and one run takes {MAX_PLANNED_IMAGES}"
+            ));
+        }
+        if let Some(until) = self.held_until {
+            return Some(format!("one of them has to wait until {until}"));
+        }
+        self.obstacle.clone()
+    }
+
+    /// Not all can be copied, so none is.
+    fn hold_back(&mut self, obstacle: &str) {
+        let waiting = self
+            .images
+            .iter_mut()
+            .flat_map(|image| &mut image.destinations)
+            .filter(|destination| {
+                destination.state == ImageState::Pending
+                    || destination.state == ImageState::Drifted && destination.reason.is_none()
+            });
+        for destination in waiting {
+            destination.state = ImageState::Failed;
+            destination.reason = Some(Reason::HeldBack.to_string());
+            destination.message = Some(format!(
+                "no tag is moved unless all images can be copied (spec.failurePolicy): {obstacle}"
+            ));
+        }
+    }
+
     /// The run could not be started: everything that it would have copied has failed.
     pub(super) fn fail_run(&mut self, message: &str) {
         self.plan = None;
@@ -120,6 +154,7 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
         plan: None,
         repeats_failures_only: true,
         images: Vec::new(),
+        obstacle: None,
         held_until: None,
         drifted: Vec::new(),
     };
@@ -143,6 +178,19 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
     decision
         .images
         .extend(situation.scan.unlisted.iter().map(unlisted));
+    if let Some(unlisted) = situation.scan.unlisted.first() {
+        let failure = &unlisted.failure;
+        decision
+            .obstacle
+            .get_or_insert_with(|| failure.message.clone());
+    }
+    if situation.form.options.failure_policy == FailurePolicy::Strict {
+        let obstacle = decision.obstacle_to_all(planned.len());
+        if let Some(obstacle) = obstacle {
+            decision.hold_back(&obstacle);
+            planned.clear();
+        }
+    }
     planned.truncate(MAX_PLANNED_IMAGES);
     if !planned.is_empty() {
         decision.plan = Some(Plan {
@@ -204,6 +252,10 @@ fn decide_image(
         if let Some(until) = verdict.held_until {
             let first = decision.held_until.map_or(until, |held| held.min(until));
             decision.held_until = Some(first);
+        }
+        if verdict.state == ImageState::Failed && !verdict.copy && decision.obstacle.is_none() {
+            let why = verdict.message.as_deref().unwrap_or_default();
+            decision.obstacle = Some(format!("{reference}: {why}"));
         }
         if verdict.copy {
             to_copy.push(destination.clone());

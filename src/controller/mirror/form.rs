@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 
 use super::wanted::SpecError;
-use crate::api::{CompressionAlgorithm, ImageFormat, ImageMirrorSpec, IndexPolicy};
+use crate::api::{
+    self, CompressionAlgorithm, ImageFormat, ImageMirrorSpec, IndexPolicy, ReferrerMode,
+    ReferrerRules,
+};
 use crate::convert::{Compression, Conversion, Format};
-use crate::copy::{PlannedOptions, Selection};
-use crate::oci::Platform;
+use crate::copy::{FailurePolicy, PlannedOptions, Referrers, Selection};
+use crate::oci::{MediaType, Platform};
 
 /// The form of images at the destinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +40,44 @@ impl Form {
             });
         }
         let text = text(&platforms, conversion);
-        let parallel_images = usize::try_from(spec.limits.parallel_images).unwrap_or_default();
+        let limits = &spec.limits;
+        if spec.failure_policy == api::FailurePolicy::Strict && limits.shards > 1 {
+            return Err(SpecError::Combination {
+                field: "failurePolicy",
+                problem: "Strict needs limits.shards 1",
+            });
+        }
+        let bandwidth = limits.bandwidth.as_deref().map(str::parse).transpose();
         Ok(Self {
             text: (!text.is_empty()).then_some(text),
             options: PlannedOptions {
                 platforms,
                 conversion,
-                parallel_images: parallel_images.max(1),
+                referrers: referrers(&spec.referrers),
+                failure_policy: match spec.failure_policy {
+                    api::FailurePolicy::BestEffort => FailurePolicy::BestEffort,
+                    api::FailurePolicy::Strict => FailurePolicy::Strict,
+                },
+                parallel_images: usize::try_from(limits.parallel_images)
+                    .unwrap_or_default()
+                    .max(1),
+                bandwidth: bandwidth.map_err(SpecError::Bandwidth)?,
             },
         })
+    }
+}
+
+fn referrers(rules: &ReferrerRules) -> Referrers {
+    match rules.mode {
+        ReferrerMode::None => Referrers::None,
+        ReferrerMode::All => Referrers::All {
+            artifact_types: rules
+                .artifact_types
+                .iter()
+                .map(|kind| MediaType::new(kind))
+                .collect(),
+            cosign_tags: rules.cosign_tags,
+        },
     }
 }
 
@@ -167,14 +199,29 @@ mod tests {
     #[case(json!({"platforms": ["linux"], "indexPolicy": "Rewrite"}), "spec.platforms[0]")]
     #[case(json!({"platforms": ["linux/amd64"], "indexPolicy": "Sparse", "format": "OCI"}), "spec.indexPolicy")]
     #[case(json!({"compression": {"algorithm": "Gzip", "level": 12}}), "spec.compression.level")]
+    #[case(json!({"failurePolicy": "Strict", "limits": {"shards": 2}}), "spec.failurePolicy")]
+    #[case(json!({"limits": {"bandwidth": "1Ki"}}), "spec.limits.bandwidth")]
     fn what_contradicts_itself_names_its_field(#[case] fields: Value, #[case] field: &str) {
         let error = form(&fields).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{field}:")), "{error}");
     }
 
     #[test]
-    fn parallel_images_reach_the_plan() {
-        let form = form(&json!({"limits": {"parallelImages": 3}})).unwrap();
-        assert_eq!(form.options.parallel_images, 3);
+    fn what_makes_no_other_image_reaches_the_plan_as_well() {
+        let form = form(&json!({
+            "limits": {"parallelImages": 3, "bandwidth": "1Mi"}, "failurePolicy": "Strict",
+            "referrers": {"artifactTypes": ["application/spdx+json"], "cosignTags": false},
+        }))
+        .unwrap();
+        assert_eq!(form.text, None);
+        let options = form.options;
+        assert_eq!(options.parallel_images, 3);
+        assert_eq!(options.bandwidth, Some("1Mi".parse().unwrap()));
+        assert_eq!(options.failure_policy, FailurePolicy::Strict);
+        let expected = Referrers::All {
+            artifact_types: vec![MediaType::new("application/spdx+json")],
+            cosign_tags: false,
+        };
+        assert_eq!(options.referrers, expected);
     }
 }

@@ -64,6 +64,8 @@ struct Counts {
     pending: i64,
     failed: i64,
     drifted: i64,
+    /// Of those that are present: something else is there, and stays.
+    kept: i64,
 }
 
 impl Counts {
@@ -72,7 +74,10 @@ impl Counts {
         for destination in images.iter().flat_map(|image| &image.destinations) {
             counts.desired += 1;
             match destination.state {
-                ImageState::Present => counts.present += 1,
+                ImageState::Present => {
+                    counts.present += 1;
+                    counts.kept += i64::from(destination.reason.is_some());
+                }
                 ImageState::Failed => counts.failed += 1,
                 ImageState::Pending | ImageState::Copying => counts.pending += 1,
                 ImageState::Drifted => {
@@ -91,8 +96,8 @@ pub(super) fn after_scan(input: &StatusInput<'_>, decision: &Decision) -> ImageM
     let counts = Counts::of(&decision.images);
     let running = decision.plan.is_some();
     let conditions = conditions(input, decision, counts);
-    let in_place = counts.present == counts.desired;
-    let next_scan = match (running, in_place) {
+    let all_in_place = counts.present == counts.desired;
+    let next_scan = match (running, all_in_place) {
         (true, _) => None,
         (false, true) => Some(after(input.now, jittered(input.interval, input.jitter))),
         (false, false) => {
@@ -100,8 +105,8 @@ pub(super) fn after_scan(input: &StatusInput<'_>, decision: &Decision) -> ImageM
             Some(decision.held_until.map_or(retry, |held| held.min(retry)))
         }
     };
-    let synced_now =
-        in_place && (input.trigger == Trigger::RunEnded || input.previous.last_sync_time.is_none());
+    let synced_now = all_in_place
+        && (input.trigger == Trigger::RunEnded || input.previous.last_sync_time.is_none());
     ImageMirrorStatus {
         observed_generation: input.generation,
         conditions,
@@ -193,10 +198,7 @@ fn conditions(input: &StatusInput<'_>, decision: &Decision, counts: Counts) -> V
             ConditionType::Ready,
             "True",
             Reason::Succeeded,
-            format!(
-                "{} in place in every destination",
-                images(image_count(decision))
-            ),
+            in_place(image_count(decision), counts.kept),
         ),
         None => conditions.set(
             ConditionType::Ready,
@@ -291,6 +293,15 @@ fn worst_failure(all: &[ImageStatus]) -> Option<WorstFailure<'_>> {
             drifted: destination.state == ImageState::Drifted,
         })
         .min_by_key(|failure| (failure.reason.class() == Class::Stalled, failure.drifted))
+}
+
+fn in_place(all: i64, kept: i64) -> String {
+    let text = format!("{} in place in every destination", images(all));
+    if kept == 0 {
+        text
+    } else {
+        format!("{text}; {kept} tags were there with something else and are kept")
+    }
 }
 
 fn progress(pending: i64) -> String {

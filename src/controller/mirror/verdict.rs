@@ -7,13 +7,14 @@ use super::registries::naming_secret;
 use super::scan::ImageScan;
 use super::step::Trigger;
 use crate::api::{ConversionStatus, DestinationStatus, DriftPolicy, ImageState, ImageStatus};
-use crate::copy::{Failure, PlannedDestination};
+use crate::copy::{Failure, PlannedDestination, TagPolicy};
 use crate::oci::{Digest, Reference};
 use crate::reason::Reason;
 
 /// What a person can do about a tag that is not put back.
 const LEFT_DRIFTED: &str =
     "somebody moved or deleted this tag, and spec.drift is Report; put it back, or set Correct";
+const KEPT_DRIFTED: &str = "somebody moved this tag, and existing is Keep at this destination; put it back, or set Overwrite";
 
 /// Where one image stands at one destination, and whether the next run copies it.
 pub(super) struct Verdict {
@@ -49,13 +50,29 @@ impl Verdict {
     fn drifted(policy: DriftPolicy) -> Self {
         match policy {
             DriftPolicy::Correct => Self::copy(ImageState::Drifted),
-            DriftPolicy::Report => Self {
-                state: ImageState::Drifted,
-                reason: Some(Reason::DriftDetected.to_string()),
-                message: Some(LEFT_DRIFTED.to_owned()),
-                copy: false,
-                held_until: None,
-            },
+            DriftPolicy::Report => Self::left_drifted(LEFT_DRIFTED),
+        }
+    }
+
+    fn left_drifted(message: &str) -> Self {
+        Self {
+            state: ImageState::Drifted,
+            reason: Some(Reason::DriftDetected.to_string()),
+            message: Some(message.to_owned()),
+            copy: false,
+            held_until: None,
+        }
+    }
+
+    fn kept(found: &Digest) -> Self {
+        Self {
+            state: ImageState::Present,
+            reason: Some(Reason::Kept.to_string()),
+            message: Some(format!(
+                "the tag was there with {found}, and existing is Keep at this destination"
+            )),
+            copy: false,
+            held_until: None,
         }
     }
 
@@ -145,6 +162,9 @@ impl Case<'_> {
         if in_place {
             return Verdict::present();
         }
+        if let Some(kept) = found.and_then(|found| self.occupied(found)) {
+            return kept;
+        }
         if let Some(failure) = self.failure_of_run(expected.is_some()) {
             return Verdict::failed(&failure);
         }
@@ -157,6 +177,28 @@ impl Case<'_> {
         match until {
             Some(until) if verdict.copy => Verdict::held(until),
             _ => verdict,
+        }
+    }
+
+    /// The tag is there, with something else, and may not be moved.
+    fn occupied(&self, found: &Digest) -> Option<Verdict> {
+        let was_in_place = self.previous.is_some_and(|(_, previous)| {
+            previous.reason.as_deref() != Some(Reason::Kept.to_string().as_str())
+                && matches!(previous.state, ImageState::Present | ImageState::Drifted)
+        });
+        match self.destination.existing {
+            TagPolicy::Overwrite => None,
+            TagPolicy::Keep if was_in_place && self.is_about_the_same() => {
+                Some(Verdict::left_drifted(KEPT_DRIFTED))
+            }
+            TagPolicy::Keep => Some(Verdict::kept(found)),
+            TagPolicy::Fail => Some(Verdict::failed(&Failure {
+                reason: Reason::TagExists,
+                message: format!(
+                    "{} is there with {found}, and existing is Fail at this destination; remove the tag, or set Overwrite or Keep",
+                    self.destination.reference
+                ),
+            })),
         }
     }
 

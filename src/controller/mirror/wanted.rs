@@ -10,9 +10,12 @@ use jiff::SignedDuration;
 use super::claims::{ClaimedTags, RepositoryName, repository_name};
 use super::form::Form;
 use super::prune::PruneRules;
-use crate::api::{Destination, ImageMirrorSpec, LatestOrder, SecretReference, Source, TagRules};
+use crate::api::{
+    Destination, ExistingPolicy, ImageMirrorSpec, LatestOrder, SecretReference, Source, TagRules,
+};
 use crate::copy::{
-    AccessReference, DestinationTemplate, Failure, PlannedDestination, TemplateError,
+    AccessReference, BandwidthError, DestinationTemplate, Failure, PlannedDestination, TagPolicy,
+    TemplateError,
 };
 use crate::oci::{PlatformError, Reference, ReferenceError, Tag};
 use crate::reason::Reason;
@@ -137,6 +140,8 @@ pub(crate) enum SpecError {
         field: &'static str,
         problem: &'static str,
     },
+    #[error("spec.limits.bandwidth: {0}")]
+    Bandwidth(BandwidthError),
     #[error("spec.sources[{index}]: exactly one of image and repository must be set")]
     Source { index: usize },
     #[error("spec.sources[{index}].image: {source}")]
@@ -355,7 +360,15 @@ impl Wanted {
                         source,
                     })?;
                 let access = destination_access(destination);
-                Ok(PlannedDestination { reference, access })
+                Ok(PlannedDestination {
+                    reference,
+                    access,
+                    existing: match destination.existing {
+                        ExistingPolicy::Overwrite => TagPolicy::Overwrite,
+                        ExistingPolicy::Keep => TagPolicy::Keep,
+                        ExistingPolicy::Fail => TagPolicy::Fail,
+                    },
+                })
             })
             .collect()
     }

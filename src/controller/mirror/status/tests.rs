@@ -39,6 +39,7 @@ fn decision(images: Vec<ImageStatus>, plans: bool, repeats_failures_only: bool) 
         plan,
         repeats_failures_only,
         images,
+        obstacle: None,
         held_until: None,
         drifted: Vec::new(),
     }
