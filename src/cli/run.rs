@@ -14,6 +14,7 @@ use super::output;
 use super::progress::Progress;
 use super::report::Reporter;
 use super::selection::SelectionArguments;
+use super::signatures::SignatureArguments;
 use crate::copy::{
     self, Bandwidth, Counters, Failure, FailurePolicy, ImageCopy, Referrers, Root, Selection,
     TagPolicy,
@@ -76,6 +77,9 @@ pub(super) struct RunArguments {
 
     #[command(flatten)]
     conversion: ConversionArguments,
+
+    #[command(flatten)]
+    signatures: SignatureArguments,
 }
 
 /// What becomes of tags that are there.
@@ -128,6 +132,7 @@ impl RunArguments {
                 .failure_policy
                 .map_or_else(FailurePolicy::default, FailurePolicy::from),
             bandwidth: self.bandwidth,
+            signatures: self.signatures.check()?.map(Arc::new),
             parallel_images: usize::from(self.parallel),
             ..copy::Options::default()
         })
@@ -262,6 +267,9 @@ impl RunArguments {
             &options.platforms,
         )
         .await?;
+        if let Some(signatures) = &options.signatures {
+            signatures.check(&copy.source, &source).await?;
+        }
         let with_referrers = options.referrers != Referrers::None;
         let mut tree = read_tree(&copy.source, manifest, with_referrers)
             .await
