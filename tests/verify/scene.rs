@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use transship::copy::{
-    Copied, Counters, Failure, ImageCopy, ManifestName, Options, SignatureCheck, Target,
+    Copied, Counters, Failure, ImageCopy, ManifestName, Options, SignatureCheck, TagPolicy, Target,
     Unobserved, copy_images,
 };
 use transship::oci::Digest;
@@ -99,6 +99,7 @@ impl Scene {
             targets: vec![Target {
                 place: place(&self.destination, "m/app"),
                 tag: Some("v1".parse().unwrap()),
+                existing: TagPolicy::default(),
             }],
         };
         let options = Options {
