@@ -8,12 +8,13 @@ use bytes::Bytes;
 use crate::oci::{Content, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
 use crate::registry::{DockerConfig, fuzzing as registry};
 use crate::transport::{Location, Name, fuzzing as transport};
+use crate::verify::fuzzing as verify;
 
 /// A function that panics when something does not hold for the input.
 pub type Target = fn(&[u8]);
 
 /// All targets with the names that the corpora have.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("reference", reference),
     ("digest", digest),
     ("platform", platform),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("place", place),
     ("layout-index", transport::layout_index),
     ("tar", transport::tar),
+    ("signature", verify::signature),
 ];
 
 /// Any text that is a reference is one in its normal form, too, and safe in a URL.

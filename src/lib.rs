@@ -5,14 +5,15 @@
 //!
 //! ```text
 //! oci, reason <- registry <- transport <- copy <- { worker, cli, controller }
-//!     oci <- convert <-----------------'
+//!     oci <- convert, verify <---------'
 //!                                      <- inspect <- cli
 //!     oci <- tag_selection, api           <- { cli, controller }
 //! ```
 //!
 //! `oci` performs no I/O and knows neither HTTP nor Kubernetes. `registry` speaks the distribution
 //! protocol to one registry. `transport` puts registries, layouts, archives and the Docker daemon
-//! behind one interface. `convert` gives an image another form. `copy` moves images between two of them, `inspect` looks at them without
+//! behind one interface. `convert` gives an image another form, `verify` judges
+//! signatures; both see bytes only. `copy` moves images between two of them, `inspect` looks at them without
 //! moving any; neither knows anything of Kubernetes. `tag_selection` chooses among names. `api` holds the custom resources. Only `api`,
 //! `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the
 //! `kube` crate.
@@ -32,4 +33,5 @@ pub mod registry;
 pub mod tag_selection;
 pub mod telemetry;
 pub mod transport;
+pub mod verify;
 pub mod worker;

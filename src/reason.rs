@@ -58,6 +58,8 @@ pub enum Reason {
     DestinationUnsupported,
     /// The image has something that the format asked for cannot express.
     ConversionUnsupported,
+    /// The image has no signature that its policy accepts.
+    VerificationFailed,
     /// A file or archive cannot be read or written.
     StorageFailed,
     /// The worker did not finish: its pod failed or ran out of time.
@@ -108,6 +110,7 @@ impl Reason {
             | Self::SourceInvalid
             | Self::DestinationUnsupported
             | Self::ConversionUnsupported
+            | Self::VerificationFailed
             | Self::TagImmutable
             | Self::TagExists
             | Self::TlsUntrusted => Class::Stalled,

@@ -18,4 +18,5 @@ mod protocol;
 mod registry;
 mod support;
 mod transports;
+mod verify;
 mod worker;

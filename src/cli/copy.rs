@@ -27,6 +27,7 @@ Examples:
   transship copy alpine:3.22 oci:images:alpine-3.22
   transship copy oci-archive:bundle.tar:v1 registry.example/app:v1
   transship copy --no-referrers --platform linux/amd64 alpine:3.22 docker-daemon:alpine:3.22
+  transship copy --verify-key cosign.pub alpine:3.22 registry.example/mirror/alpine:3.22
   transship copy --dry-run alpine:3.22 localhost:5000/alpine:3.22
   transship copy --dest-creds-file - a.example/app:1 b.example/app:1 < user-and-password
 

@@ -21,6 +21,7 @@ mod progress;
 mod report;
 mod run;
 mod selection;
+mod signatures;
 mod sync;
 mod tree;
 mod verify;

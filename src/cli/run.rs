@@ -14,6 +14,7 @@ use super::output;
 use super::progress::Progress;
 use super::report::Reporter;
 use super::selection::SelectionArguments;
+use super::signatures::SignatureArguments;
 use crate::copy::{
     self, Bandwidth, Counters, Failure, FailurePolicy, ImageCopy, Referrers, Root, Selection,
     TagPolicy,
@@ -75,6 +76,9 @@ pub(super) struct RunArguments {
 
     #[command(flatten)]
     conversion: ConversionArguments,
+
+    #[command(flatten)]
+    signatures: SignatureArguments,
 }
 
 /// Images that are copied with the same options.
@@ -142,6 +146,7 @@ impl RunArguments {
                 .failure_policy
                 .map_or(base.failure_policy, FailurePolicy::from),
             bandwidth: self.bandwidth.or(base.bandwidth),
+            signatures: self.signatures.check()?.map(Arc::new).or(base.signatures),
             parallel_images: self.parallel.map_or(base.parallel_images, usize::from),
             ..base
         })
@@ -307,6 +312,9 @@ async fn read(copy: &ImageCopy, options: &copy::Options) -> Result<(Digest, Tree
         &options.platforms,
     )
     .await?;
+    if let Some(signatures) = &options.signatures {
+        signatures.check(&copy.source, &source).await?;
+    }
     let with_referrers = options.referrers != Referrers::None;
     let mut tree = read_tree(&copy.source, manifest, with_referrers)
         .await

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -12,9 +13,13 @@ use super::hint;
 use super::output;
 use super::places::{PLACES, Places};
 use super::progress::Progress;
-use crate::copy::ManifestName;
-use crate::inspect::{Verified, verify};
+use super::signatures::SignatureArguments;
+use crate::copy::{ManifestName, SignatureCheck};
+use crate::inspect::{Fault, Verified, verify};
+use crate::oci::Digest;
+use crate::reason::Reason;
 use crate::registry::ManifestReference;
+use crate::transport::Source;
 use crate::worker::EXIT_INTERRUPTED;
 
 /// Verify that every byte of images hashes to what it claims
@@ -22,12 +27,16 @@ use crate::worker::EXIT_INTERRUPTED;
 /// Reads all manifests and blobs of the images, with their referrers, and prints every object that is
 /// missing or damaged. What several images share is read once. A layout or archive that names no image
 /// in it is verified with all of its images. An image that cannot be opened does not stop the others.
+///
+/// With the options for signatures, each image has to be signed as well: by a key, or by somebody an
+/// identity provider vouched for.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 Examples:
   transship verify registry.example/app:1
   transship verify --all-tags registry.example/app
   transship verify oci:images oci-archive:bundle.tar
+  transship verify --verify-key cosign.pub registry.example/app:1
 
 {PLACES}
 
@@ -51,17 +60,23 @@ pub(super) struct Arguments {
     quiet: bool,
 
     #[command(flatten)]
+    signatures: SignatureArguments,
+
+    #[command(flatten)]
     access: AccessArguments,
 }
 
 impl Arguments {
     pub(super) async fn run(self, cancel: &CancellationToken) -> anyhow::Result<ExitCode> {
         let places = self.access.open()?;
+        let signatures = self.signatures.check()?;
         let progress = Progress::new(self.quiet);
         let work = async {
             let mut is_sound = true;
             for image in &self.images {
-                let result = self.verify(image, &places, &progress).await;
+                let result = self
+                    .verify(image, &places, signatures.as_ref(), &progress)
+                    .await;
                 is_sound &= matches!(&result, Ok(result) if result.faults.is_empty());
                 progress.suspend(|| self.print(image, result))?;
             }
@@ -84,6 +99,7 @@ impl Arguments {
         &self,
         image: &str,
         places: &Places,
+        signatures: Option<&SignatureCheck>,
         progress: &Progress,
     ) -> anyhow::Result<Verified> {
         let (source, roots) = if self.all_tags {
@@ -109,6 +125,11 @@ impl Arguments {
                     })?,
             };
             result.add(verify(&source, &digest, &mut seen, observer.as_ref()).await);
+            if let Some(signatures) = signatures {
+                result
+                    .faults
+                    .extend(unsigned(signatures, &source, &digest).await?);
+            }
         }
         Ok(result)
     }
@@ -150,5 +171,21 @@ impl Arguments {
             ));
         }
         Ok(())
+    }
+}
+
+/// What is wrong with the signatures of an image. That they cannot be read is an error.
+async fn unsigned(
+    signatures: &SignatureCheck,
+    source: &Arc<dyn Source>,
+    digest: &Digest,
+) -> anyhow::Result<Option<Fault>> {
+    match signatures.check(source, digest).await {
+        Ok(()) => Ok(None),
+        Err(failure) if failure.reason == Reason::VerificationFailed => Ok(Some(Fault {
+            digest: digest.clone(),
+            problem: failure.message,
+        })),
+        Err(failure) => Err(failure.into()),
     }
 }

@@ -150,6 +150,7 @@ impl Engine<'_> {
                 if !self.options.changes_images()
                     && let Some(outcome) = all_settled(&settled)
                 {
+                    self.check_signatures(copy, &digest).await?;
                     return Ok(self.bring_referrers(copy, &goals, outcome, &[digest]).await);
                 }
                 ManifestName::Digest(digest)
@@ -166,6 +167,7 @@ impl Engine<'_> {
             join_all(goals.iter().map(|goal| goal.destination.existing())),
         );
         let Root { source, manifest } = root?;
+        self.check_signatures(copy, &source).await?;
         if self.conversions.needs_layers(&manifest)
             && let Some(outcome) = all_settled(&settle_unread(&goals, &current, &source))
         {
@@ -302,6 +304,15 @@ impl Engine<'_> {
         };
         let (wanted, found) = futures::join!(wanted, found);
         Ok((wanted?, found))
+    }
+
+    /// Whether the image may be copied. It is asked before anything of it is written, and also when it is in
+    /// place already: whoever asks for signed images is not told that an unsigned one is in order.
+    async fn check_signatures(&self, copy: &ImageCopy, digest: &Digest) -> Result<(), Failure> {
+        match &self.options.signatures {
+            Some(signatures) => signatures.check(&copy.source, digest).await,
+            None => Ok(()),
+        }
     }
 
     async fn list_source(&self, copy: &ImageCopy) {

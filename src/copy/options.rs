@@ -1,10 +1,11 @@
 //! What is copied of an image, and how wide.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bandwidth, Selection};
+use super::{Bandwidth, Selection, SignatureCheck};
 use crate::convert::Conversion;
 use crate::oci::MediaType;
 
@@ -20,6 +21,8 @@ pub struct Options {
     pub referrers: Referrers,
     /// What one image that cannot be copied means for the others.
     pub failure_policy: FailurePolicy,
+    /// Which signatures an image must have to be copied; without it none.
+    pub signatures: Option<Arc<SignatureCheck>>,
     /// Images that are copied at once.
     pub parallel_images: usize,
     /// How fast the bytes of blobs may pass, all of them together; as fast as they can without it.
@@ -84,6 +87,7 @@ impl Default for Options {
             conversion: Conversion::default(),
             referrers: Referrers::default(),
             failure_policy: FailurePolicy::default(),
+            signatures: None,
             parallel_images: 48,
             bandwidth: None,
             first_wait: Duration::from_millis(100),

@@ -16,6 +16,8 @@ use super::transship;
 use crate::support::docker_daemon::DockerDaemon;
 use crate::support::registry::Registry;
 use crate::transports::images::Image;
+use crate::verify::scene::sign_by_referrer;
+use crate::verify::signer::{Request, World};
 
 const CLI: &str = include_str!("../../docs/cli.md");
 const SKOPEO: &str = include_str!("../../docs/skopeo.md");
@@ -60,7 +62,41 @@ impl Scene {
             },
         };
         scene.write_files().await;
+        let needs_signatures = commands
+            .iter()
+            .any(|command| command.contains("--verify-key"));
+        if needs_signatures {
+            scene.sign().await;
+        }
         scene
+    }
+
+    /// Signs the images with the key and by the workflow that the guides name.
+    async fn sign(&self) {
+        let world = World::make(&[
+            Request {
+                log: "v1",
+                ..Request::by_key(&self.image, "simple", "p256")
+            },
+            Request {
+                issuer: "https://token.actions.githubusercontent.com",
+                subject: "https://github.com/org/app/.github/workflows/release.yaml@refs/tags/v1",
+                ..Request::by_identity(&self.image, "simple")
+            },
+        ])
+        .await;
+        for (registry, repository) in [
+            (&self.source, "app"),
+            (&self.source, "library/alpine"),
+            (&self.destination, "app"),
+        ] {
+            for made in &world.signatures {
+                sign_by_referrer(registry, repository, &self.image, made, &json!({}));
+            }
+        }
+        std::fs::write(self.path("cosign.pub"), world.key("p256")).unwrap();
+        let root = world.trusted_root.to_string();
+        std::fs::write(self.path("trusted_root.json"), root).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
