@@ -63,6 +63,8 @@ fn finish_status(properties: &mut Value) {
         "/spec/properties/platforms",
         "/spec/properties/pod/properties/tolerations",
         "/spec/properties/referrers/properties/artifactTypes",
+        "/spec/properties/verify",
+        "/spec/properties/verify/items/properties/matchOIDCIdentity",
         "/status/properties/imageReports",
         "/status/properties/history",
     ] {

@@ -12,6 +12,7 @@ use super::image_mirror_status::ImageMirrorStatus;
 use super::prune::{DeletionPolicy, Prune};
 use super::secret_reference::SecretReference;
 use super::source::Source;
+use super::verify::Verification;
 use super::worker_pod::WorkerPod;
 
 /// What to mirror, where to, and how often to look.
@@ -127,6 +128,12 @@ pub struct ImageMirrorSpec {
     /// Which signatures, attestations and other referrers come along with an image that keeps its bytes.
     #[serde(default)]
     pub referrers: ReferrerRules,
+
+    /// Which images are copied only with a valid signature.
+    // Atomic: of two entries for the same images both count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub verify: Vec<Verification>,
 
     /// What one image that cannot be copied means for the others.
     #[serde(default)]

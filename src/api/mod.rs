@@ -37,6 +37,11 @@ mod source;
     unreachable_pub,
     reason = "derive(KubeSchema) makes a public twin of each struct"
 )]
+mod verify;
+#[expect(
+    unreachable_pub,
+    reason = "derive(KubeSchema) makes a public twin of each struct"
+)]
 mod worker_pod;
 
 pub use condition::{ConditionType, Conditions, find_condition};
@@ -57,6 +62,7 @@ pub use reconcile_request::{RECONCILE_REQUEST_ANNOTATIONS, requested_reconcile};
 pub use reference::reference;
 pub use secret_reference::SecretReference;
 pub use source::{Latest, LatestOrder, Source, TagRules};
+pub use verify::{OidcIdentity, Verification, VerificationProvider};
 pub use worker_pod::{ResourceQuantities, WorkerPod, WorkerResources};
 
 /// API group of every kind.

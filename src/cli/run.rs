@@ -157,6 +157,11 @@ impl RunArguments {
         !self.conversion.conversion().is_none()
     }
 
+    /// Whether the command line says who must have signed.
+    pub(super) fn verifies(&self) -> bool {
+        self.signatures.are_given()
+    }
+
     /// Copies what `opening` gives, or says what would be copied.
     pub(super) async fn run(
         &self,

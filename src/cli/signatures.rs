@@ -73,6 +73,11 @@ impl SignatureArguments {
         Ok(Some(SignatureCheck::new(rules)))
     }
 
+    /// Whether they demand anything.
+    pub(super) fn are_given(&self) -> bool {
+        self.signers().is_some()
+    }
+
     fn signers(&self) -> Option<Signers> {
         if !self.verify_keys.is_empty() {
             return Some(Signers::Keys {

@@ -52,10 +52,11 @@ impl Arguments {
     pub(super) async fn run(self, cancel: &CancellationToken) -> anyhow::Result<ExitCode> {
         let mirrors = read_mirrors(&self.file)?;
         let (sources, destinations) = self.access.open()?;
+        let verifies = self.run.verifies();
         let opening = async {
             let mut batches = Vec::new();
             for mirror in &mirrors {
-                let opened = open(mirror, &sources, &destinations).await;
+                let opened = open(mirror, &sources, &destinations, verifies).await;
                 let of_mirror = || format!("ImageMirror {}", mirror.name_any());
                 batches.push(opened.with_context(of_mirror)?);
             }
@@ -69,8 +70,15 @@ async fn open(
     mirror: &ImageMirror,
     sources: &Places,
     destinations: &Places,
+    verifies: bool,
 ) -> anyhow::Result<Batch> {
     let wanted = Wanted::new(&mirror.spec)?;
+    if !wanted.form.options.verify.is_empty() && !verifies {
+        bail!(
+            "its images have to be signed (spec.verify), and the keys are in a cluster: name them with \
+             --verify-key, or a signer with --certificate-identity"
+        );
+    }
     let mut selected = Vec::new();
     for repository in wanted.repositories() {
         let (location, insecure) = (&repository.location, repository.access.insecure);
@@ -107,7 +115,7 @@ async fn open(
         });
     }
     Ok(Batch {
-        options: wanted.form.options.into(),
+        options: wanted.form.options.into_options(None),
         copies,
     })
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::LogArguments;
 use crate::worker::{
     self, CERTIFICATES_DIRECTORY, CREDENTIALS_DIRECTORY, EXIT_COPIES_FAILED, EXIT_INTERRUPTED,
-    Options, PLAN_DIRECTORY, PLAN_FILE,
+    Options, PLAN_DIRECTORY, PLAN_FILE, VERIFICATION_DIRECTORY,
 };
 
 /// Copy what a plan says, and report
@@ -34,6 +34,10 @@ pub(super) struct Arguments {
     /// Directory with one directory per Secret with certificates
     #[arg(long, value_name = "DIRECTORY", default_value = CERTIFICATES_DIRECTORY)]
     certificates: PathBuf,
+
+    /// Directory with one directory per Secret with keys or trusted roots
+    #[arg(long, value_name = "DIRECTORY", default_value = VERIFICATION_DIRECTORY)]
+    verification: PathBuf,
 
     /// Where the report goes
     #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
@@ -66,6 +70,7 @@ impl Arguments {
             plan,
             credentials,
             certificates,
+            verification,
             termination_log,
             state_directory,
             shard,
@@ -77,6 +82,7 @@ impl Arguments {
             plan,
             credentials,
             certificates,
+            verification,
             termination_log,
             state_directory,
             shard,

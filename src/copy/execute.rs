@@ -6,16 +6,17 @@ use std::time::Duration;
 use super::progress::{Counters, Unobserved};
 use super::record::{log_copied, log_failed, log_progress};
 use super::{
-    Clients, Effect, Failure, ImageCopy, ManifestName, Options, Plan, PlannedImage, Report,
-    ReportedFailure, Side, Target, copy_images,
+    Clients, Effect, Failure, ImageCopy, ManifestName, Plan, PlannedImage, Report, ReportedFailure,
+    Side, SignatureCheck, Target, copy_images,
 };
 use crate::transport::RegistryRepository;
 
 /// How often the log says how far a run is.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
 
-/// Copies everything in the plan and reports what became of it.
-pub async fn execute(plan: &Plan, clients: &Clients) -> Report {
+/// Copies everything in the plan and reports what became of it. `signatures` is the check by the policies of
+/// the plan.
+pub async fn execute(plan: &Plan, clients: &Clients, signatures: Option<SignatureCheck>) -> Report {
     let mut report = Report::default();
     let mut copies = Vec::new();
     let mut planned = Vec::new();
@@ -35,7 +36,7 @@ pub async fn execute(plan: &Plan, clients: &Clients) -> Report {
         }
     }
     let counters = Arc::new(Counters::default());
-    let options = Options::from(plan.options.clone());
+    let options = plan.options.clone().into_options(signatures.map(Arc::new));
     let copying = copy_images(
         &copies,
         &options,

@@ -28,6 +28,7 @@ mod signatures;
 mod strict;
 mod tags;
 mod task;
+mod verification;
 mod write;
 
 pub use access::{AccessCatalog, AccessReference, Clients, SecretContent, SecretContentError};
@@ -46,3 +47,4 @@ pub use selection::Selection;
 pub use signatures::SignatureCheck;
 pub use tags::TagPolicy;
 pub use task::{Copied, Effect, ImageCopy, ManifestName, Target};
+pub use verification::{SecretEntry, VerificationCatalog, VerificationSecrets};

@@ -3,11 +3,14 @@
 //! The controller writes it, a worker reads it. Digests are resolved once, when the plan is made:
 //! a tag that moves during the run does not change what is copied.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AccessReference, Bandwidth, FailurePolicy, Options, Referrers, Selection, TagPolicy};
 use crate::convert::Conversion;
 use crate::oci::{Digest, Reference};
+use crate::verify::Policy;
 
 /// Everything one run copies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,9 @@ pub struct PlannedOptions {
     pub referrers: Referrers,
     /// What one image that cannot be copied means for the others.
     pub failure_policy: FailurePolicy,
+    /// Which images have to be signed, and by whom. Keys and trusted roots go by the names of Secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verify: Vec<Policy>,
     /// Images that one worker copies at once.
     pub parallel_images: usize,
     /// How fast the bytes of blobs may pass in one worker.
@@ -68,37 +74,43 @@ impl Default for PlannedOptions {
             failure_policy,
             parallel_images,
             bandwidth,
-            ..
+            signatures: _,
+            first_wait: _,
         } = Options::default();
         Self {
             platforms,
             conversion,
             referrers,
             failure_policy,
+            verify: Vec::new(),
             parallel_images,
             bandwidth,
         }
     }
 }
 
-impl From<PlannedOptions> for Options {
-    fn from(planned: PlannedOptions) -> Self {
-        let PlannedOptions {
+impl PlannedOptions {
+    /// All of them, with the check that was made of [`Self::verify`].
+    #[must_use]
+    pub fn into_options(self, signatures: Option<Arc<SignatureCheck>>) -> Options {
+        let Self {
             platforms,
             conversion,
             referrers,
             failure_policy,
+            verify: _,
             parallel_images,
             bandwidth,
-        } = planned;
-        Self {
+        } = self;
+        Options {
             platforms,
             conversion,
             referrers,
             failure_policy,
+            signatures,
             parallel_images,
             bandwidth,
-            ..Self::default()
+            ..Options::default()
         }
     }
 }

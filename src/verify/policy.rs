@@ -30,6 +30,19 @@ pub struct Policy {
     pub signers: Signers,
 }
 
+impl Policy {
+    /// Whether it means something, as far as that can be told without keys and roots.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        Pattern::new(&self.r#match)?;
+        if let Signers::Identities { identities, .. } = &self.signers {
+            for identity in identities {
+                ReadyIdentity::new(identity)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// In which form signatures are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Provider {

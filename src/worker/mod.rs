@@ -4,6 +4,7 @@
 //! It has no Kubernetes token and knows nothing of the API: files in, exit code and report out.
 
 mod access;
+mod verification;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub const MAX_PLAN_BYTES: u64 = 256 * 1024 * 1024;
 pub const CREDENTIALS_DIRECTORY: &str = "/run/transship/credentials";
 /// Where Secrets with certificates are mounted, each in a directory of its own name.
 pub const CERTIFICATES_DIRECTORY: &str = "/run/transship/certificates";
+/// Where Secrets with keys and trusted roots are mounted, each in a directory of its own name.
+pub const VERIFICATION_DIRECTORY: &str = "/run/transship/verification";
 /// Where a volume for the state of open uploads is mounted.
 pub const STATE_DIRECTORY: &str = "/run/transship/state";
 /// How long a sleep may be before the clock is asked again.
@@ -43,6 +46,8 @@ pub struct Options {
     pub credentials: PathBuf,
     /// The directory with one directory per Secret with certificates.
     pub certificates: PathBuf,
+    /// The directory with one directory per Secret with keys or trusted roots.
+    pub verification: PathBuf,
     /// Where the report goes.
     pub termination_log: PathBuf,
     /// Where uploads of large blobs are written down, so that this worker can go on with them when
@@ -98,6 +103,9 @@ pub enum Error {
     /// A Secret has content that is not what it should be.
     #[error(transparent)]
     Access(#[from] access::AccessError),
+    /// Signatures cannot be verified.
+    #[error(transparent)]
+    Verification(#[from] verification::VerificationError),
     /// The report cannot be written as JSON.
     #[error("cannot write the report")]
     Report(#[source] serde_json::Error),
@@ -107,10 +115,11 @@ pub enum Error {
 pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcome, Error> {
     let plan = read_plan(&options.plan).await?.of_shard(options.shard);
     let catalog = access::load(&plan, &options.credentials, &options.certificates).await?;
+    let signatures = verification::load(&plan.options.verify, &options.verification).await?;
     let clients = Clients::new(catalog).saving_uploads_in(options.state_directory.clone());
     tracing::info!(images = plan.images.len(), "copying");
     let report = tokio::select! {
-        report = copy::execute(&plan, &clients) => report,
+        report = copy::execute(&plan, &clients, signatures) => report,
         () = cancel.cancelled() => {
             tracing::warn!("told to stop; what is missing is copied by the next run");
             clients.end_open_uploads().await;

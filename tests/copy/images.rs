@@ -67,7 +67,7 @@ async fn run(images: Vec<PlannedImage>) -> Report {
         shards: 1,
         images,
     };
-    execute(&plan, &Clients::new(AccessCatalog::default())).await
+    execute(&plan, &Clients::new(AccessCatalog::default()), None).await
 }
 
 /// An image with its own config and the given layers.

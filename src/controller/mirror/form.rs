@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use super::wanted::SpecError;
 use crate::api::{
-    self, CompressionAlgorithm, ImageFormat, ImageMirrorSpec, IndexPolicy, ReferrerMode,
-    ReferrerRules,
+    self, CompressionAlgorithm, ImageFormat, ImageMirrorSpec, IndexPolicy, OidcIdentity,
+    ReferrerMode, ReferrerRules, SecretReference, Verification, VerificationProvider,
 };
 use crate::convert::{Compression, Conversion, Format};
 use crate::copy::{FailurePolicy, PlannedOptions, Referrers, Selection};
 use crate::oci::{MediaType, Platform};
+use crate::verify::{Identity, Matcher, Policy, Provider, Signers};
 
 /// The form of images at the destinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +59,56 @@ impl Form {
                     api::FailurePolicy::BestEffort => FailurePolicy::BestEffort,
                     api::FailurePolicy::Strict => FailurePolicy::Strict,
                 },
+                verify: policies(&spec.verify)?,
                 parallel_images: usize::try_from(limits.parallel_images)
                     .unwrap_or_default()
                     .max(1),
                 bandwidth: bandwidth.map_err(SpecError::Bandwidth)?,
             },
         })
+    }
+}
+
+/// What is demanded of signatures. The keys and roots are read later; what can be known without them is refused
+/// now.
+fn policies(verify: &[Verification]) -> Result<Vec<Policy>, SpecError> {
+    let policies = verify.iter().enumerate().map(|(index, verification)| {
+        let error = |problem| SpecError::Verify { index, problem };
+        let name =
+            |secret: &Option<SecretReference>| secret.as_ref().map(|secret| secret.name.clone());
+        let trusted_root = name(&verification.trusted_root_secret_ref);
+        let signers = match (
+            name(&verification.secret_ref),
+            verification.identities.as_slice(),
+        ) {
+            (Some(keys), []) => Signers::Keys { keys, trusted_root },
+            (None, identities @ [_, ..]) => Signers::Identities {
+                identities: identities.iter().map(identity).collect(),
+                trusted_root: trusted_root
+                    .ok_or(error("matchOIDCIdentity needs trustedRootSecretRef"))?,
+            },
+            (Some(_), _) | (None, []) => {
+                return Err(error("either secretRef or matchOIDCIdentity must be set"));
+            }
+        };
+        let policy = Policy {
+            r#match: verification.pattern.clone(),
+            provider: match verification.provider {
+                VerificationProvider::Cosign => Provider::Cosign,
+            },
+            signers,
+        };
+        let checked = policy.check();
+        checked.map_err(|source| SpecError::Policy { index, source })?;
+        Ok(policy)
+    });
+    policies.collect()
+}
+
+fn identity(identity: &OidcIdentity) -> Identity {
+    Identity {
+        issuer: Matcher::Regex(identity.issuer.clone()),
+        subject: Matcher::Regex(identity.subject.clone()),
     }
 }
 

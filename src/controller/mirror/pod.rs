@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::job::{ARGOCD_IGNORE_UPDATES_ANNOTATION, RunInput, owned_labels};
 use crate::api::WorkerPod;
-use crate::copy::AccessReference;
+use crate::copy::{AccessReference, VerificationSecrets};
 use crate::worker;
 
 /// The container of the pods, by which its termination message is found.
@@ -108,7 +108,13 @@ fn volumes(input: &RunInput<'_>, name: &str) -> (Vec<Value>, Vec<Value>) {
     let names = |name: fn(&AccessReference) -> Option<&String>| -> BTreeSet<&String> {
         input.plan.accesses().filter_map(name).collect()
     };
+    let verification = VerificationSecrets::of(&input.plan.options.verify);
     let secrets = [
+        (
+            "verification",
+            worker::VERIFICATION_DIRECTORY,
+            verification.names(),
+        ),
         (
             "credentials",
             worker::CREDENTIALS_DIRECTORY,

@@ -21,6 +21,7 @@ use crate::oci::{PlatformError, Reference, ReferenceError, Tag};
 use crate::reason::Reason;
 use crate::registry::TagList;
 use crate::tag_selection::{Latest, Order, Rules, RulesError, SelectionError, TagSelection};
+use crate::verify::PolicyError;
 
 /// A spec that can be acted upon.
 #[derive(Clone, Debug)]
@@ -140,6 +141,10 @@ pub(crate) enum SpecError {
         field: &'static str,
         problem: &'static str,
     },
+    #[error("spec.verify[{index}]: {problem}")]
+    Verify { index: usize, problem: &'static str },
+    #[error("spec.verify[{index}].{source}")]
+    Policy { index: usize, source: PolicyError },
     #[error("spec.limits.bandwidth: {0}")]
     Bandwidth(BandwidthError),
     #[error("spec.sources[{index}]: exactly one of image and repository must be set")]
