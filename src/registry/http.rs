@@ -249,26 +249,31 @@ impl Trust<'_> {
     }
 }
 
-/// TLS that trusts the system's authorities. They are read once: that takes longer than a small request, and
-/// they take more memory than all else of a client.
+/// TLS that trusts the system's authorities. They are read once, and sessions are remembered in one place: that
+/// takes longer than a small request, and more memory than all else of a client.
 fn system_tls(protocols: &[&str]) -> Option<ClientConfig> {
-    static VERIFIER: OnceLock<Arc<Verifier>> = OnceLock::new();
-    let provider = CryptoProvider::get_default()?;
-    let verifier = match VERIFIER.get() {
-        Some(verifier) => verifier,
+    static SHARED: OnceLock<ClientConfig> = OnceLock::new();
+    let shared = match SHARED.get() {
+        Some(shared) => shared,
         None => {
-            let read = Verifier::new(Arc::clone(provider)).ok()?;
-            VERIFIER.get_or_init(|| Arc::new(read))
+            let read = read_system_tls()?;
+            SHARED.get_or_init(|| read)
         }
     };
-    let builder = ClientConfig::builder_with_provider(Arc::clone(provider));
-    let mut config = builder
+    let mut config = shared.clone();
+    config.alpn_protocols = protocols.iter().map(|&name| name.into()).collect();
+    Some(config)
+}
+
+fn read_system_tls() -> Option<ClientConfig> {
+    let provider = CryptoProvider::get_default()?;
+    let verifier = Verifier::new(Arc::clone(provider)).ok()?;
+    let config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()
         .ok()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::<Verifier>::clone(verifier))
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|&name| name.into()).collect();
     Some(config)
 }
 
