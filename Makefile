@@ -85,6 +85,10 @@ bench: packages ## measure Transship beside its peers (ARGS="--workload tags --r
 bench-inner: ## measure the inner loops: hashing, recompression, manifests
 	@cargo bench --locked --profile release --bench inner
 
+.PHONY: scale
+scale: packages ## measure the operator with 10,000 mirrors (ARGS="--mirrors 1000 restart")
+	@e2e/scale/run $(ARGS)
+
 # Schedules of random faults that fault-storm plays, and the seed that it begins with.
 SCHEDULES ?= 100000
 SEED ?= 0

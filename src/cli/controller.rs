@@ -49,8 +49,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_address: SocketAddr,
 
-    /// Objects that are reconciled at once
-    #[arg(long, value_name = "NUMBER", default_value_t = 8)]
+    /// Objects that are reconciled at once, not counting those that wait for a registry
+    #[arg(long, value_name = "NUMBER", default_value_t = 32)]
     concurrency: u16,
 
     #[command(flatten)]

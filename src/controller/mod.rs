@@ -3,6 +3,7 @@
 //! It talks to registries only for small things; layers are moved by workers in Jobs.
 
 mod admin;
+mod cache;
 mod error_pause;
 mod events;
 mod lease;
@@ -10,21 +11,23 @@ mod metrics;
 mod mirror;
 mod request;
 mod status_pace;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
 use kube::runtime::reflector::Store;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::admin::Readiness;
+use self::cache::KnownJobs;
 use self::error_pause::ErrorPauses;
 use self::events::Events;
 use self::lease::{Candidate, Timing};
@@ -32,7 +35,15 @@ use self::metrics::Metrics;
 pub(crate) use self::mirror::Wanted;
 use self::mirror::{Claims, WorkerPods};
 use self::status_pace::StatusPace;
+use self::turns::Turns;
 use crate::api::ImageMirror;
+use crate::copy::ClientPool;
+
+/// Reconciles that may have begun, those that wait for a registry among them: more than there are registries
+/// that do not answer, where anything works at all.
+const MAX_BEGUN: u16 = 1024;
+/// Objects of one page of a list: a page is in memory as a whole, and a mirror has up to 256 KiB.
+const PAGE_SIZE: u32 = 100;
 
 /// How the operator runs.
 #[derive(Clone, Debug)]
@@ -51,7 +62,7 @@ pub struct Options {
     pub identity: String,
     /// The namespaces to watch; all when empty.
     pub watch_namespaces: Vec<String>,
-    /// Objects that are reconciled at once.
+    /// Objects that are reconciled at once, not counting those that wait for a registry.
     pub concurrency: u16,
 }
 
@@ -62,6 +73,9 @@ struct Context {
     metrics: Arc<Metrics>,
     events: Events,
     error_pauses: ErrorPauses,
+    known_jobs: KnownJobs,
+    registries: Arc<ClientPool>,
+    turns: Turns,
     status_pace: StatusPace,
     claims: Claims,
     /// Whether what all mirrors want is known.
@@ -134,6 +148,9 @@ async fn operate(
         },
         metrics,
         error_pauses: ErrorPauses::default(),
+        known_jobs: KnownJobs::default(),
+        registries: Arc::new(ClientPool::new(mirror::scan_patience())),
+        turns: Turns::new(options.concurrency, cancel.clone()),
         status_pace: StatusPace::default(),
         claims: Claims::default(),
         claims_known: watch::Sender::new(false),
@@ -168,14 +185,9 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
     };
     let mut stores = Vec::new();
     let controllers = namespaces.into_iter().map(|namespace| {
-        let mirrors: Api<ImageMirror> = scoped(&context.client, namespace);
-        let jobs: Api<Job> = scoped(&context.client, namespace);
-        let ours = watcher::Config::default().labels(mirror::MIRROR_UID_LABEL);
-        let controller = Controller::new(mirrors, watcher::Config::default());
+        let controller = controller(context, namespace);
         stores.push(controller.store());
         controller
-            .owns(jobs, ours)
-            .with_config(ControllerConfig::default().concurrency(options.concurrency))
             .graceful_shutdown_on(cancel.clone().cancelled_owned())
             .run(mirror::reconcile, pause_after_error, Arc::clone(context))
             .for_each(|result| {
@@ -200,6 +212,31 @@ async fn know_claims(context: &Context, stores: &[Store<ImageMirror>]) {
         }
     }
     context.claims_known.send_replace(true);
+}
+
+/// What watches the mirrors of one namespace, or of all, and their Jobs.
+fn controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<ImageMirror> {
+    let mirrors: Api<ImageMirror> = scoped(&context.client, namespace);
+    let (kept, keep) = reflector::store();
+    let mirrors = watcher(mirrors, watcher::Config::default().page_size(PAGE_SIZE))
+        .modify(cache::trim_mirror)
+        .reflect(keep)
+        .applied_objects();
+    let jobs: Api<Job> = scoped(&context.client, namespace);
+    let ours = watcher::Config::default()
+        .page_size(PAGE_SIZE)
+        .labels(mirror::MIRROR_UID_LABEL);
+    let (knowing, scope) = (
+        Arc::clone(context),
+        namespace.unwrap_or_default().to_owned(),
+    );
+    let jobs = watcher(jobs, ours)
+        .modify(cache::trim_job)
+        .inspect_ok(move |event| knowing.known_jobs.observe(&scope, event))
+        .touched_objects();
+    Controller::for_stream(mirrors, kept)
+        .owns_stream(jobs)
+        .with_config(ControllerConfig::default().concurrency(MAX_BEGUN))
 }
 
 /// Logs what went wrong with a reconcile, and forgets objects that are gone.

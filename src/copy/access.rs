@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Side};
+use super::{ClientPool, Failure, Side};
 use crate::oci::{Reference, RegistryHost};
 use crate::registry::{
     Access, Certificates, Client, ClientIdentity, Credentials, DockerConfig, DockerConfigError,
@@ -156,6 +156,7 @@ fn entry<'a, T>(entries: &'a BTreeMap<String, T>, name: Option<&String>) -> Opti
 pub struct Clients {
     catalog: AccessCatalog,
     state_directory: Option<PathBuf>,
+    pool: Option<Arc<ClientPool>>,
     known: Mutex<HashMap<(RegistryHost, AccessReference), Vec<KnownClient>>>,
 }
 
@@ -173,8 +174,16 @@ impl Clients {
         Self {
             catalog,
             state_directory: None,
+            pool: None,
             known: Mutex::default(),
         }
+    }
+
+    /// These clients, shared with everybody else who takes theirs from `pool`.
+    #[must_use]
+    pub fn taken_from(mut self, pool: Arc<ClientPool>) -> Self {
+        self.pool = Some(pool);
+        self
     }
 
     /// These clients, with uploads that the next process goes on with (see
@@ -214,8 +223,11 @@ impl Clients {
         {
             return Ok(known.client.clone());
         }
-        let client = Client::new(reference.registry(), &access)
-            .map_err(|error| Failure::of_registry(side, &error))?;
+        let client = match &self.pool {
+            Some(pool) => pool.get(reference.registry(), &access),
+            None => Client::new(reference.registry(), &access),
+        };
+        let client = client.map_err(|error| Failure::of_registry(side, &error))?;
         let client = match &self.state_directory {
             Some(directory) => client.saving_uploads_in(directory.clone()),
             None => client,

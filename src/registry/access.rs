@@ -8,7 +8,7 @@ use std::fmt;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 /// How to reach one registry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// Who asks; [`None`] asks anonymously.
     pub credentials: Option<Credentials>,
@@ -82,7 +82,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Certificates beside those of the system.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificates {
     /// PEM certificates of further authorities. They are trusted for this registry, its token
     /// service and the hosts it redirects to.
@@ -99,6 +99,16 @@ pub struct ClientIdentity {
     /// PEM private key: PKCS #8, PKCS #1 or SEC 1, not encrypted.
     pub key: SecretSlice<u8>,
 }
+
+/// Only to find out whether a client with the same identity exists.
+impl PartialEq for ClientIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificate == other.certificate
+            && self.key.expose_secret() == other.key.expose_secret()
+    }
+}
+
+impl Eq for ClientIdentity {}
 
 impl fmt::Debug for ClientIdentity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

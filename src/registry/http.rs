@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Certificate, ClientBuilder, Identity, Request, Response, StatusCode, redirect};
+use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
+use rustls_platform_verifier::Verifier;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout};
 use url::{Host, Url};
@@ -28,6 +30,9 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// Bytes that one HTTP/2 connection may have in flight; with slow readers this much is buffered.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const IDLE_CONNECTIONS_PER_HOST: usize = 16;
+/// The protocols by the names that they have in TLS.
+const HTTP_2: &str = "h2";
+const HTTP_1: &str = "http/1.1";
 
 /// Bytes from which on content goes over a connection of its own. Small requests share one connection
 /// of HTTP/2, where the window of the connection and one lost packet would hold all of them up.
@@ -73,9 +78,13 @@ impl Transport {
         let identity = certificates.identity.as_ref().map(parse_identity);
         let identity = identity.transpose()?;
         let neighbourhood = Arc::new(Neighbourhood::new(host));
-        let builder = builder(patience, &authorities, &neighbourhood);
+        let trust = Trust {
+            authorities: &authorities,
+            insecure: access.insecure,
+            identity: identity.as_ref(),
+        };
         Ok(Self {
-            registry: build(of_registry(builder, access.insecure, identity.as_ref()))?,
+            registry: build(builder(patience, &neighbourhood), &trust, &[HTTP_2, HTTP_1])?,
             bulk: OnceLock::new(),
             elsewhere: OnceLock::new(),
             insecure: access.insecure,
@@ -87,19 +96,39 @@ impl Transport {
     }
 
     fn client(&self, side: Side, url: &Url) -> Result<&reqwest::Client, Problem> {
-        let elsewhere =
-            || builder(&self.patience, &self.authorities, &self.neighbourhood).http1_only();
+        let elsewhere = Trust {
+            authorities: &self.authorities,
+            insecure: false,
+            identity: None,
+        };
+        let registry = Trust {
+            insecure: self.insecure,
+            identity: self.identity.as_ref(),
+            ..elsewhere
+        };
         match side {
             Side::Registry => Ok(&self.registry),
             // Without TLS it is HTTP/1.1 anyway, and connections that are open can be used.
             Side::RegistryBulk if url.scheme() == "http" => Ok(&self.registry),
             Side::RegistryBulk if self.insecure || self.identity.is_some() => {
-                get_or_build(&self.bulk, || {
-                    of_registry(elsewhere(), self.insecure, self.identity.as_ref())
-                })
+                self.get_or_build(&self.bulk, &registry)
             }
-            Side::RegistryBulk | Side::Elsewhere => get_or_build(&self.elsewhere, elsewhere),
+            Side::RegistryBulk | Side::Elsewhere => self.get_or_build(&self.elsewhere, &elsewhere),
         }
+    }
+
+    /// A client that speaks HTTP/1.1 alone.
+    fn get_or_build<'a>(
+        &self,
+        client: &'a OnceLock<reqwest::Client>,
+        trust: &Trust<'_>,
+    ) -> Result<&'a reqwest::Client, Problem> {
+        if let Some(client) = client.get() {
+            return Ok(client);
+        }
+        let builder = builder(&self.patience, &self.neighbourhood).http1_only();
+        let built = build(builder, trust, &[HTTP_1])?;
+        Ok(client.get_or_init(|| built))
     }
 
     /// Sends one request and waits for the head of its answer.
@@ -194,11 +223,61 @@ impl Transport {
     }
 }
 
-fn builder(
-    patience: &Patience,
-    authorities: &[Certificate],
-    neighbourhood: &Arc<Neighbourhood>,
-) -> ClientBuilder {
+/// Whom a client trusts, and what it shows.
+#[derive(Clone, Copy)]
+struct Trust<'a> {
+    /// Beside those of the system.
+    authorities: &'a [Certificate],
+    /// Whether anybody else is trusted as well.
+    insecure: bool,
+    identity: Option<&'a Identity>,
+}
+
+impl Trust<'_> {
+    /// TLS for one client. Most trust the system alone, and share its authorities.
+    fn apply(&self, builder: ClientBuilder, protocols: &[&str]) -> Option<ClientBuilder> {
+        if self.authorities.is_empty() && !self.insecure && self.identity.is_none() {
+            return Some(builder.tls_backend_preconfigured(system_tls(protocols)?));
+        }
+        let builder = builder
+            .tls_certs_merge(self.authorities.iter().cloned())
+            .tls_danger_accept_invalid_certs(self.insecure);
+        Some(match self.identity {
+            Some(identity) => builder.identity(identity.clone()),
+            None => builder,
+        })
+    }
+}
+
+/// TLS that trusts the system's authorities. They are read once, and sessions are remembered in one place: that
+/// takes longer than a small request, and more memory than all else of a client.
+fn system_tls(protocols: &[&str]) -> Option<ClientConfig> {
+    static SHARED: OnceLock<ClientConfig> = OnceLock::new();
+    let shared = match SHARED.get() {
+        Some(shared) => shared,
+        None => {
+            let read = read_system_tls()?;
+            SHARED.get_or_init(|| read)
+        }
+    };
+    let mut config = shared.clone();
+    config.alpn_protocols = protocols.iter().map(|&name| name.into()).collect();
+    Some(config)
+}
+
+fn read_system_tls() -> Option<ClientConfig> {
+    let provider = CryptoProvider::get_default()?;
+    let verifier = Verifier::new(Arc::clone(provider)).ok()?;
+    let config = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Some(config)
+}
+
+fn builder(patience: &Patience, neighbourhood: &Arc<Neighbourhood>) -> ClientBuilder {
     let mut headers = HeaderMap::new();
     // A compressed body would not have the digest of the content.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -212,39 +291,19 @@ fn builder(
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .dns_resolver(GuardedResolver(Arc::clone(neighbourhood)))
-        .tls_certs_merge(authorities.iter().cloned())
 }
 
-/// What only the registry itself is shown and forgiven.
-fn of_registry(
+fn build(
     builder: ClientBuilder,
-    insecure: bool,
-    identity: Option<&Identity>,
-) -> ClientBuilder {
-    let builder = builder.tls_danger_accept_invalid_certs(insecure);
-    match identity {
-        Some(identity) => builder.identity(identity.clone()),
-        None => builder,
-    }
-}
-
-fn get_or_build(
-    client: &OnceLock<reqwest::Client>,
-    builder: impl Fn() -> ClientBuilder,
-) -> Result<&reqwest::Client, Problem> {
-    if let Some(client) = client.get() {
-        return Ok(client);
-    }
-    let built = build(builder())?;
-    Ok(client.get_or_init(|| built))
-}
-
-fn build(builder: ClientBuilder) -> Result<reqwest::Client, Problem> {
-    builder.build().map_err(|_| {
-        Problem::Configuration(
-            "the TLS settings cannot be used: the system has no certificate authorities, or the client certificate and key do not match",
-        )
-    })
+    trust: &Trust<'_>,
+    protocols: &[&str],
+) -> Result<reqwest::Client, Problem> {
+    let built = trust
+        .apply(builder, protocols)
+        .and_then(|builder| builder.build().ok());
+    built.ok_or(Problem::Configuration(
+        "the TLS settings cannot be used: the system has no certificate authorities, or the client certificate and key do not match",
+    ))
 }
 
 fn authorities(bundle: &[u8]) -> Result<Vec<Certificate>, Problem> {

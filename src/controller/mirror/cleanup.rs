@@ -12,7 +12,6 @@ use serde_json::json;
 use super::decide::{Decision, EndedRun};
 use super::ledger::{Ledger, Written};
 use super::prune::{self, MAX_REMOVALS, PrunePlan, PruneRules};
-use super::registries::Registries;
 use super::removal::{Removal, remove};
 use super::scan::Scan;
 use super::{Error, GIVE_UP_PAUSE, Reconciler};
@@ -102,7 +101,7 @@ impl Reconciler<'_> {
         notices: &mut Vec<Notice>,
     ) -> Result<Vec<String>, Error> {
         let accesses = due.iter().map(|written| written.access.clone()).collect();
-        let registries = Registries::open(&self.secrets(), &accesses).await?;
+        let registries = self.registries(&accesses).await?;
         let mut failed = Vec::new();
         for written in due {
             let claims = &self.context.claims;

@@ -8,6 +8,7 @@
 //! | `claims.rs` | which mirror keeps a tag that several want | none |
 //! | `scan.rs` | asks registries for digests | registries |
 //! | `registries.rs` | with whose rights registries are asked | Secrets |
+//! | `silence.rs` | which registries do not answer in a scan | none |
 //! | `decide.rs` | what is copied | none |
 //! | `verdict.rs` | how one image stands at one destination | none |
 //! | `status.rs` | counts, conditions, when to look again | none |
@@ -39,12 +40,13 @@ mod removal;
 mod run_record;
 mod runs;
 mod scan;
+mod silence;
 mod status;
 mod step;
 mod verdict;
 mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,15 +66,19 @@ use self::decide::{Decision, Situation};
 use self::job::{Run, RunInput};
 use self::job_state::JobsOfMirror;
 use self::pages::{Pages, PagesError};
+use self::registries::Registries;
+pub(super) use self::registries::scan_patience;
 use self::runs::{RunResult, Runs, StartError};
-use self::scan::{Scan, ScanError};
+use self::scan::Scan;
 use self::status::StatusInput;
 use self::step::{Step, Trigger, next_step, requested_at};
 use self::wanted::SpecError;
 pub(crate) use self::wanted::Wanted;
 use super::request::{RequestError, request};
+use super::turns::Turn;
 use super::{Context, key};
 use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, ImageStatus, RunStatus};
+use crate::copy::AccessReference;
 use crate::oci::{Digest, Reference};
 use crate::packed::PackError;
 
@@ -133,6 +139,10 @@ async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Act
     let Some(namespace) = cached.namespace() else {
         return Ok(Action::await_change());
     };
+    if let Some(action) = at_rest(cached, &namespace, context) {
+        return Ok(action);
+    }
+    let turn = context.turns.take().await;
     let api: Api<ImageMirror> = Api::namespaced(context.client.clone(), &namespace);
     // The cache may not have our own last status yet; a decision on an old one would repeat work.
     let Some(mirror) = request(api.get_opt(&cached.name_any())).await? else {
@@ -149,19 +159,39 @@ async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Act
         pages,
         now: Timestamp::now(),
     };
-    reconciler.run().await
+    reconciler.run(turn).await
+}
+
+/// What to do when the watches show that there is nothing to be done now. That costs no request, and what they
+/// do not show yet comes as an event.
+fn at_rest(cached: &ImageMirror, namespace: &str, context: &Context) -> Option<Action> {
+    let uid = cached.metadata.uid.as_deref()?;
+    let now = Timestamp::now();
+    let jobs = JobsOfMirror::new(&context.known_jobs.of_mirror(namespace, uid)?, uid, now);
+    let action = match next_step(cached, jobs.newest.as_ref(), now) {
+        Step::Rest => Action::await_change(),
+        Step::Wait(delay) => Action::requeue(delay),
+        Step::Finalize | Step::Follow { .. } | Step::GiveUp { .. } | Step::Scan(_) => return None,
+    };
+    // A replica that has just become the leader counts mirrors whose next scan is far away, too.
+    let status = cached.status.clone().unwrap_or_default();
+    context.metrics.images(&key(cached), &status);
+    Some(action)
 }
 
 impl Reconciler<'_> {
-    async fn run(&self) -> Result<Action, Error> {
-        // A replica that has just become the leader counts mirrors whose next scan is far away, too.
+    async fn run(&self, turn: Turn<'_>) -> Result<Action, Error> {
         self.context
             .metrics
             .images(&key(&self.mirror), &self.previous());
         let jobs = self.runs.of_mirror(&self.mirror, self.now).await?;
         match next_step(&self.mirror, jobs.newest.as_ref(), self.now) {
             Step::Rest => Ok(Action::await_change()),
-            Step::Finalize => Box::pin(self.finalize()).await,
+            Step::Finalize => {
+                // Registries may take their time.
+                drop(turn);
+                Box::pin(self.finalize()).await
+            }
             Step::Wait(delay) => Ok(Action::requeue(delay)),
             Step::GiveUp { job } => {
                 tracing::info!(
@@ -173,7 +203,7 @@ impl Reconciler<'_> {
             }
             Step::Follow { job } => self.follow(&job).await,
             // The largest of the steps would make the others as large.
-            Step::Scan(trigger) => Box::pin(self.scan(trigger, &jobs)).await,
+            Step::Scan(trigger) => Box::pin(self.scan(turn, trigger, &jobs)).await,
         }
     }
 
@@ -191,7 +221,12 @@ impl Reconciler<'_> {
         Ok(Action::requeue(FOLLOW_PERIOD))
     }
 
-    async fn scan(&self, trigger: Trigger, jobs: &JobsOfMirror) -> Result<Action, Error> {
+    async fn scan(
+        &self,
+        turn: Turn<'_>,
+        trigger: Trigger,
+        jobs: &JobsOfMirror,
+    ) -> Result<Action, Error> {
         let previous = self.previous();
         let wanted = match Wanted::new(&self.mirror.spec) {
             Ok(wanted) => wanted,
@@ -208,15 +243,18 @@ impl Reconciler<'_> {
         };
         self.context.claims.enter(&self.mirror);
         self.keep_finalizer().await?;
-        let scan = match scan::scan(&self.secrets(), &wanted).await {
+        let registries = self.registries(&wanted.accesses().collect()).await?;
+        let Some((_turn, scan)) = turn.wait_for(registries.scan(&wanted)).await else {
+            return Ok(Action::await_change());
+        };
+        let scan = match scan {
             Ok(scan) => scan,
             // The next tag that is pushed or deleted may make it possible again.
-            Err(ScanError::Spec(error)) => {
+            Err(error) => {
                 return self
                     .refuse(&previous, trigger, wanted.interval, &error)
                     .await;
             }
-            Err(ScanError::Request(error)) => return Err(error.into()),
         };
         let reports = &previous.image_reports;
         let remembered = self.pages.read_named(&self.mirror, reports).await?;
@@ -376,8 +414,13 @@ impl Reconciler<'_> {
             .map_or(0.5, |byte| f64::from(byte) / 255.0)
     }
 
-    fn secrets(&self) -> Api<Secret> {
-        Api::namespaced(self.context.client.clone(), &self.namespace)
+    /// The registries that are reached with the rights that are named.
+    async fn registries(
+        &self,
+        accesses: &BTreeSet<AccessReference>,
+    ) -> Result<Registries, RequestError> {
+        let secrets: Api<Secret> = Api::namespaced(self.context.client.clone(), &self.namespace);
+        Registries::open(&secrets, accesses, Arc::clone(&self.context.registries)).await
     }
 
     fn previous(&self) -> ImageMirrorStatus {

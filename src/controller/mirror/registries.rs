@@ -3,22 +3,37 @@
 //! Secrets are read by name, in the namespace of the mirror, when they are needed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
+use super::silence::Silence;
 use crate::controller::request::{RequestError, request};
 use crate::copy::{
-    AccessCatalog, AccessReference, Clients, Failure, SecretContent, SecretContentError, Side,
+    AccessCatalog, AccessReference, ClientPool, Clients, Failure, SecretContent,
+    SecretContentError, Side,
 };
 use crate::oci::Reference;
 use crate::reason::Reason;
-use crate::registry::{Client, ManifestHead, ManifestReference};
+use crate::registry::{Client, ManifestHead, ManifestReference, Patience};
+
+/// How long a scan waits for a registry. Shorter than a worker does, as another scan follows anyway.
+pub(in crate::controller) fn scan_patience() -> Patience {
+    Patience {
+        connect: Duration::from_secs(5),
+        idle: Duration::from_secs(30),
+        attempts: 3,
+        ..Patience::default()
+    }
+}
 
 /// Clients where the Secrets could be read, failures where not.
 pub(super) struct Registries {
     clients: Clients,
     unusable: BTreeMap<String, Failure>,
+    silence: Silence,
 }
 
 type NameOf = fn(&AccessReference) -> Option<&String>;
@@ -30,6 +45,7 @@ impl Registries {
     pub(super) async fn open(
         secrets: &Api<Secret>,
         accesses: &BTreeSet<AccessReference>,
+        pool: Arc<ClientPool>,
     ) -> Result<Self, RequestError> {
         let names: [(NameOf, AddTo); 2] = [
             (
@@ -56,8 +72,9 @@ impl Registries {
             }
         }
         Ok(Self {
-            clients: Clients::new(catalog),
+            clients: Clients::new(catalog).taken_from(pool),
             unusable,
+            silence: Silence::default(),
         })
     }
 
@@ -70,6 +87,21 @@ impl Registries {
     ) -> Result<Client, Failure> {
         self.refuse_unusable(access)?;
         self.clients.get(side, reference, access)
+    }
+
+    /// Asks the registry of a reference, unless it has fallen silent.
+    pub(super) async fn unless_silent<T>(
+        &self,
+        reference: &Reference,
+        asking: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        if let Some(failure) = self.silence.of(reference.registry()) {
+            return Err(failure);
+        }
+        let answer = asking.await;
+        self.silence
+            .learn(reference.registry(), answer.as_ref().err());
+        answer
     }
 
     fn refuse_unusable(&self, access: &AccessReference) -> Result<(), Failure> {
@@ -93,11 +125,11 @@ impl Registries {
             // A reference has at least one of them.
             (None, None) => return Ok(None),
         };
-        let found = async {
+        let found = self.unless_silent(reference, async {
             let client = self.client(side, reference, access)?;
             let head = client.head_manifest(reference.repository(), wanted).await;
             head.map_err(|error| Failure::of_registry(side, &error))
-        };
+        });
         found
             .await
             .map_err(|failure| naming_secret(failure, access))
