@@ -57,7 +57,7 @@ check: packages tools ## run all tests that need no cluster
 	PATH=$$($(CLUSTER) path helm):$$PATH tests/chart/check
 
 .PHONY: e2e
-e2e: ## run the end-to-end tests on a real cluster (ARGS="copying" for some of them)
+e2e: tools ## run the end-to-end tests on a real cluster (ARGS="copying" for some of them)
 	@e2e/run $(ARGS)
 
 .PHONY: fuzz

@@ -25,3 +25,4 @@ mod plugin;
 mod pruning;
 mod selection;
 mod sharing;
+mod verification;

@@ -167,7 +167,7 @@ impl Registry {
     }
 
     /// Pushes an image from an OCI layout as it is: skopeo would compress layers otherwise.
-    pub(super) fn push(&self, layout: &Path, name: &str) {
+    pub(crate) fn push(&self, layout: &Path, name: &str) {
         let options = self.options("dest-");
         let (from, to) = (
             format!("oci:{}:1", layout.display()),

@@ -122,6 +122,10 @@ pub enum LatestOrder {
     Semver,
     /// The later one in the order of characters, for tags that begin with a date.
     Alphabetical,
+    /// The one whose image was created later, as its configuration says; of an image with several platforms the
+    /// first. Images that do not say it are left out. At most 1000 tags may pass the other rules, as each image has
+    /// to be read once.
+    Created,
 }
 
 /// `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]`; `oci::Reference` parses what passes.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -16,6 +17,10 @@ use super::run::{Batch, EXIT_CODES, RunArguments};
 use crate::api::ImageMirror;
 use crate::controller::Wanted;
 use crate::copy::{ImageCopy, Target};
+use crate::inspect::creation_time;
+use crate::registry::ManifestReference;
+use crate::tag_selection::CreationTimes;
+use crate::transport::{RegistryRepository, Source};
 
 /// Most bytes of a file with mirrors.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -83,8 +88,22 @@ async fn open(
     for repository in wanted.repositories() {
         let (location, insecure) = (&repository.location, repository.access.insecure);
         let listed = sources.list_tags(location.registry(), location.repository(), insecure);
-        let (_, listed) = listed.await?;
-        selected.push(Ok(repository.select(&listed)?));
+        let (client, listed) = listed.await?;
+        let source: Arc<dyn Source> = Arc::new(RegistryRepository::new(
+            client,
+            location.registry().clone(),
+            location.repository().clone(),
+        ));
+        let mut created = CreationTimes::new();
+        for tag in repository.undated(&listed)? {
+            let found = source.find_manifest(ManifestReference::Tag(tag)).await?;
+            if let Some(digest) = found
+                && let Some(time) = creation_time(&source, &digest).await?
+            {
+                created.insert(tag.clone(), time);
+            }
+        }
+        selected.push(Ok(repository.select(&listed, &created)?));
     }
     let images = wanted.expand(selected)?.images;
     let mut copies = Vec::with_capacity(images.len());

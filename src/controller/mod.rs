@@ -4,6 +4,7 @@
 
 mod admin;
 mod cache;
+mod creation_times;
 mod error_pause;
 mod events;
 mod lease;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::admin::Readiness;
 use self::cache::KnownJobs;
+use self::creation_times::KnownCreationTimes;
 use self::error_pause::ErrorPauses;
 use self::events::Events;
 use self::lease::{Candidate, Timing};
@@ -77,6 +79,7 @@ struct Context {
     registries: Arc<ClientPool>,
     turns: Turns,
     status_pace: StatusPace,
+    creation_times: Arc<KnownCreationTimes>,
     claims: Claims,
     /// Whether what all mirrors want is known.
     claims_known: watch::Sender<bool>,
@@ -152,6 +155,7 @@ async fn operate(
         registries: Arc::new(ClientPool::new(mirror::scan_patience())),
         turns: Turns::new(options.concurrency, cancel.clone()),
         status_pace: StatusPace::default(),
+        creation_times: Arc::default(),
         claims: Claims::default(),
         claims_known: watch::Sender::new(false),
     });

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccessReference, Bandwidth, FailurePolicy, Options, Referrers, Selection, TagPolicy};
+use super::{
+    AccessReference, Bandwidth, FailurePolicy, Options, Referrers, Selection, SignatureCheck,
+    TagPolicy,
+};
 use crate::convert::Conversion;
 use crate::oci::{Digest, Reference};
 use crate::verify::Policy;

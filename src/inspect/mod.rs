@@ -3,10 +3,12 @@
 //!
 //! Works on any [`Source`](crate::transport::Source). Nothing here knows terminals or Kubernetes.
 
+mod created;
 mod missing;
 mod tree;
 mod verify;
 
+pub use created::creation_time;
 pub use missing::{Missing, Outgoing};
 pub use tree::{Tree, TreeError, read_tree};
 pub use verify::{Fault, Verified, verify};

@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::Version;
 use crate::oci::Tag;
 
@@ -23,12 +25,31 @@ pub enum Order {
     Semver,
     /// The later one in the order of bytes, for tags that begin with a date.
     Alphabetical,
+    /// The one whose image was created later. Tags whose image does not say when are not selected.
+    Created,
 }
+
+/// When the images of tags were created.
+pub type CreationTimes = BTreeMap<Tag, Timestamp>;
 
 impl Latest {
     /// The newest of `tags`.
-    pub(super) fn of<'a>(self, tags: impl Iterator<Item = &'a Tag>, prerelease: bool) -> Vec<Tag> {
+    pub(super) fn of<'a>(
+        self,
+        tags: impl Iterator<Item = &'a Tag>,
+        prerelease: bool,
+        created: &CreationTimes,
+    ) -> Vec<Tag> {
         match self.order {
+            Order::Created => {
+                let mut tags: Vec<(Timestamp, &Tag)> = tags
+                    .filter_map(|tag| Some((*created.get(tag)?, tag)))
+                    .collect();
+                // The name decides between those of one moment, so that it is always the same one.
+                tags.sort_by_key(|(created, tag)| Reverse((*created, tag.as_str())));
+                let newest = tags.into_iter().take(self.count);
+                newest.map(|(_, tag)| tag.clone()).collect()
+            }
             Order::Alphabetical => {
                 let mut tags: Vec<&Tag> = tags.collect();
                 tags.sort_by_key(|tag| Reverse(tag.as_str()));

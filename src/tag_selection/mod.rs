@@ -8,7 +8,7 @@ mod version;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use regex::{Regex, RegexBuilder};
 
-pub use self::latest::{Latest, Order};
+pub use self::latest::{CreationTimes, Latest, Order};
 pub use self::version::{Range, RangeError, Version};
 use crate::oci::Tag;
 
@@ -109,12 +109,27 @@ impl TagSelection {
         })
     }
 
-    /// The tags that the rules select, sorted as [`Tag`]s are.
-    pub fn select(&self, tags: &[Tag]) -> Result<Vec<Tag>, SelectionError> {
+    /// The tags of which it has to be known when their images were created, before any can be selected.
+    pub fn undated<'a>(&self, tags: &'a [Tag]) -> Vec<&'a Tag> {
+        match self.latest {
+            Some(latest) if latest.order == Order::Created => {
+                tags.iter().filter(|tag| self.matches(tag)).collect()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// The tags that the rules select, sorted as [`Tag`]s are. `created` is about those that are
+    /// [`Self::undated`].
+    pub fn select(
+        &self,
+        tags: &[Tag],
+        created: &CreationTimes,
+    ) -> Result<Vec<Tag>, SelectionError> {
         let matching = tags.iter().filter(|tag| self.matches(tag));
         let mut selected: Vec<Tag> = match self.latest {
             None => matching.cloned().collect(),
-            Some(latest) => latest.of(matching, self.prerelease),
+            Some(latest) => latest.of(matching, self.prerelease, created),
         };
         selected.sort();
         selected.dedup();
@@ -129,7 +144,8 @@ impl TagSelection {
     }
 
     /// Whether a tag passes all filters. `latest` is not one of them: it depends on the others.
-    fn matches(&self, tag: &Tag) -> bool {
+    #[must_use]
+    pub fn matches(&self, tag: &Tag) -> bool {
         let name = tag.as_str();
         let included = self
             .include

@@ -47,7 +47,9 @@ fn list(globs: &[&str]) -> Vec<String> {
 
 fn selected(rules: &Rules) -> Vec<String> {
     let selection = TagSelection::new(rules).unwrap();
-    let selected = selection.select(&tags(NGINX)).unwrap();
+    let selected = selection
+        .select(&tags(NGINX), &CreationTimes::new())
+        .unwrap();
     selected.iter().map(ToString::to_string).collect()
 }
 
@@ -79,7 +81,9 @@ const fn latest(count: usize, order: Order) -> Latest {
     &["stable-perl"])]
 fn rules_select(#[case] rules: Rules, #[case] expected: &[&str]) {
     if expected.is_empty() {
-        let error = TagSelection::new(&rules).unwrap().select(&tags(NGINX));
+        let error = TagSelection::new(&rules)
+            .unwrap()
+            .select(&tags(NGINX), &CreationTimes::new());
         assert_eq!(error, Err(SelectionError::None { count: NGINX.len() }));
     } else {
         assert_eq!(selected(&rules), expected);
@@ -99,7 +103,7 @@ fn more_than_the_limit_is_an_error_and_not_a_choice() {
     };
     let error = TagSelection::new(&rules)
         .unwrap()
-        .select(&tags(NGINX))
+        .select(&tags(NGINX), &CreationTimes::new())
         .unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -185,10 +189,10 @@ proptest! {
         let tags: Vec<Tag> = names.iter().map(|name| name.parse().unwrap()).collect();
         let rules = Rules { latest: Some(latest(count, order)), prerelease: true, ..all() };
         let selection = TagSelection::new(&rules).unwrap();
-        if let Ok(selected) = selection.select(&tags) {
+        if let Ok(selected) = selection.select(&tags, &CreationTimes::new()) {
             prop_assert!(selected.iter().all(|tag| tags.contains(tag)));
             prop_assert!(selected.windows(2).all(|pair| pair[0] < pair[1]));
-            prop_assert_eq!(selection.select(&tags).unwrap(), selected);
+            prop_assert_eq!(selection.select(&tags, &CreationTimes::new()).unwrap(), selected);
         }
     }
 
@@ -200,4 +204,27 @@ proptest! {
         };
         let _ = TagSelection::new(&rules);
     }
+}
+
+#[test]
+fn the_newest_by_creation_are_those_whose_images_say_so() {
+    let rules = Rules {
+        exclude: vec!["old".to_owned()],
+        latest: Some(Latest {
+            count: 2,
+            order: Order::Created,
+        }),
+        limit: 10,
+        ..Rules::default()
+    };
+    let selection = TagSelection::new(&rules).unwrap();
+    let all = tags(&["a", "b", "c", "d", "old"]);
+    let undated: Vec<Tag> = selection.undated(&all).into_iter().cloned().collect();
+    assert_eq!(undated, tags(&["a", "b", "c", "d"]));
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    let created = [("a", 10), ("b", 30), ("c", 30), ("old", 90)]
+        .map(|(tag, second)| (tag.parse().unwrap(), at(second)))
+        .into();
+    assert_eq!(selection.select(&all, &created).unwrap(), tags(&["b", "c"]));
+    assert!(selection.select(&all, &CreationTimes::new()).is_err());
 }

@@ -175,8 +175,9 @@ impl ClaimedTags {
                     return false;
                 };
                 match source_tag(template, tag) {
-                    SourceTag::Is(tag) => TagSelection::new(rules)
-                        .is_ok_and(|selection| selection.select(&[tag]).is_ok()),
+                    SourceTag::Is(tag) => {
+                        TagSelection::new(rules).is_ok_and(|selection| selection.matches(&tag))
+                    }
                     SourceTag::Any => true,
                     SourceTag::None => false,
                 }

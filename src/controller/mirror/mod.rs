@@ -243,7 +243,11 @@ impl Reconciler<'_> {
         };
         self.context.claims.enter(&self.mirror);
         self.keep_finalizer().await?;
-        let registries = self.registries(&wanted.accesses().collect()).await?;
+        let registries = self
+            .registries(&wanted.accesses().collect())
+            .await?
+            .with_verification(&self.secrets(), &wanted.form.options.verify)
+            .await?;
         let Some((_turn, scan)) = turn.wait_for(registries.scan(&wanted)).await else {
             return Ok(Action::await_change());
         };
@@ -419,8 +423,13 @@ impl Reconciler<'_> {
         &self,
         accesses: &BTreeSet<AccessReference>,
     ) -> Result<Registries, RequestError> {
-        let secrets: Api<Secret> = Api::namespaced(self.context.client.clone(), &self.namespace);
-        Registries::open(&secrets, accesses, Arc::clone(&self.context.registries)).await
+        let pool = Arc::clone(&self.context.registries);
+        let creation_times = Arc::clone(&self.context.creation_times);
+        Registries::open(&self.secrets(), accesses, pool, creation_times).await
+    }
+
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
     fn previous(&self) -> ImageMirrorStatus {

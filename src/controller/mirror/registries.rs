@@ -10,14 +10,16 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
 use super::silence::Silence;
+use crate::controller::creation_times::KnownCreationTimes;
 use crate::controller::request::{RequestError, request};
 use crate::copy::{
     AccessCatalog, AccessReference, ClientPool, Clients, Failure, SecretContent,
-    SecretContentError, Side,
+    SecretContentError, SecretEntry, Side, VerificationCatalog, VerificationSecrets,
 };
 use crate::oci::Reference;
 use crate::reason::Reason;
 use crate::registry::{Client, ManifestHead, ManifestReference, Patience};
+use crate::verify::Policy;
 
 /// How long a scan waits for a registry. Shorter than a worker does, as another scan follows anyway.
 pub(in crate::controller) fn scan_patience() -> Patience {
@@ -33,7 +35,10 @@ pub(in crate::controller) fn scan_patience() -> Patience {
 pub(super) struct Registries {
     clients: Clients,
     unusable: BTreeMap<String, Failure>,
+    /// Why no image can be verified, if a Secret for that cannot be used.
+    unverifiable: Option<Failure>,
     silence: Silence,
+    creation_times: Arc<KnownCreationTimes>,
 }
 
 type NameOf = fn(&AccessReference) -> Option<&String>;
@@ -46,6 +51,7 @@ impl Registries {
         secrets: &Api<Secret>,
         accesses: &BTreeSet<AccessReference>,
         pool: Arc<ClientPool>,
+        creation_times: Arc<KnownCreationTimes>,
     ) -> Result<Self, RequestError> {
         let names: [(NameOf, AddTo); 2] = [
             (
@@ -74,8 +80,46 @@ impl Registries {
         Ok(Self {
             clients: Clients::new(catalog).taken_from(pool),
             unusable,
+            unverifiable: None,
             silence: Silence::default(),
+            creation_times,
         })
+    }
+
+    /// Reads the Secrets that policies for signatures name, so that a worker does not wait for one that does not
+    /// exist. Only workers verify; here it is seen that they can.
+    pub(super) async fn with_verification(
+        mut self,
+        secrets: &Api<Secret>,
+        policies: &[Policy],
+    ) -> Result<Self, RequestError> {
+        let named = VerificationSecrets::of(policies);
+        let mut catalog = VerificationCatalog::default();
+        for name in named.names() {
+            let added = match request(secrets.get_opt(name)).await? {
+                None => Err(secret_not_found(name)),
+                Some(secret) => {
+                    let entries = secret.data.unwrap_or_default().into_iter();
+                    let entries: Vec<SecretEntry> =
+                        entries.map(|(entry, content)| (entry, content.0)).collect();
+                    catalog.add(&named, name, &entries)
+                }
+            };
+            if let Err(failure) = added {
+                self.unverifiable = Some(failure);
+            }
+        }
+        Ok(self)
+    }
+
+    /// What is known of images of any registry.
+    pub(super) fn creation_times(&self) -> &KnownCreationTimes {
+        &self.creation_times
+    }
+
+    /// Why no image can be verified, if none can.
+    pub(super) const fn unverifiable(&self) -> Option<&Failure> {
+        self.unverifiable.as_ref()
     }
 
     /// A client for the registry of a reference.
@@ -160,12 +204,7 @@ async fn read_secret(
     name: &str,
 ) -> Result<Result<SecretContent, Failure>, RequestError> {
     let Some(secret) = request(secrets.get_opt(name)).await? else {
-        return Ok(Err(Failure {
-            reason: Reason::SecretNotFound,
-            message: format!(
-                "Secret {name} does not exist in this namespace; create it or correct the reference"
-            ),
-        }));
+        return Ok(Err(secret_not_found(name)));
     };
     let mut data = secret.data.unwrap_or_default();
     let mut content = SecretContent::default();
@@ -175,6 +214,15 @@ async fn read_secret(
         }
     }
     Ok(Ok(content))
+}
+
+fn secret_not_found(name: &str) -> Failure {
+    Failure {
+        reason: Reason::SecretNotFound,
+        message: format!(
+            "Secret {name} does not exist in this namespace; create it or correct the reference"
+        ),
+    }
 }
 
 fn invalid_secret(name: &str, problem: &SecretContentError) -> Failure {

@@ -1,18 +1,24 @@
 //! The scan: lists the tags of repositories, and asks every source and every destination for the digest
 //! it has now.
 //!
-//! Small requests only; content is for workers.
+//! Small requests only; content is for workers. Only `latest` by `Created` reads manifests and configurations.
 
-use futures::StreamExt as _;
+use std::sync::Arc;
+
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 
 use super::registries::{Registries, naming_secret};
 use super::wanted::{
     Selected, SpecError, UnlistedRepository, Wanted, WantedImage, WantedRepository,
 };
 use crate::copy::{Failure, Side};
-use crate::oci::Digest;
+use crate::inspect::creation_time;
+use crate::oci::{Digest, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestHead;
+use crate::tag_selection::CreationTimes;
+use crate::transport::{RegistryRepository, Source};
 
 /// Images that are asked about at once: of ten thousand, which are 50 ms away, in 16 s.
 const PARALLEL_IMAGES: usize = 32;
@@ -75,7 +81,43 @@ impl Registries {
             .await
             .map_err(|failure| naming_secret(failure, access))?
             .ok_or_else(|| source_not_found(&wanted.name()))?;
-        wanted.select(&listed)
+        let undated = wanted.undated(&listed)?.into_iter().cloned();
+        let dating: Vec<_> = undated
+            .map(|tag| self.creation_time(wanted, tag).boxed())
+            .collect();
+        let mut created = CreationTimes::new();
+        for dated in at_once(dating).await {
+            created.extend(dated?);
+        }
+        wanted.select(&listed, &created)
+    }
+
+    /// When the image of a tag was created, if it says so. An image is read once, as long as the process lives.
+    async fn creation_time(
+        &self,
+        wanted: &WantedRepository,
+        tag: Tag,
+    ) -> Result<Option<(Tag, Timestamp)>, Failure> {
+        let image = wanted.location.with_tag(tag.clone());
+        let Some(head) = self.head(Side::Source, &image, &wanted.access).await? else {
+            return Ok(None);
+        };
+        let known = self.creation_times().get(&head.digest);
+        let time = match known {
+            Some(time) => time,
+            None => {
+                let client = self.client(Side::Source, &image, &wanted.access)?;
+                let source: Arc<dyn Source> = Arc::new(RegistryRepository::new(
+                    client,
+                    image.registry().clone(),
+                    image.repository().clone(),
+                ));
+                let time = creation_time(&source, &head.digest).await?;
+                self.creation_times().insert(head.digest, time);
+                time
+            }
+        };
+        Ok(time.map(|time| (tag, time)))
     }
 
     async fn scan_image(&self, image: WantedImage) -> ImageScan {
@@ -95,6 +137,10 @@ impl Registries {
         );
         let source =
             source.and_then(|head| head.ok_or_else(|| source_not_found(&image.source.to_string())));
+        let source = match self.unverifiable() {
+            Some(failure) => Err(failure.clone()),
+            None => source,
+        };
         ImageScan {
             wanted: image,
             source,

@@ -20,8 +20,13 @@ use crate::copy::{
 use crate::oci::{PlatformError, Reference, ReferenceError, Tag};
 use crate::reason::Reason;
 use crate::registry::TagList;
-use crate::tag_selection::{Latest, Order, Rules, RulesError, SelectionError, TagSelection};
+use crate::tag_selection::{
+    CreationTimes, Latest, Order, Rules, RulesError, SelectionError, TagSelection,
+};
 use crate::verify::PolicyError;
+
+/// Most images of a repository that are read to learn when they were created.
+const MAX_UNDATED: usize = 1000;
 
 /// A spec that can be acted upon.
 #[derive(Clone, Debug)]
@@ -73,13 +78,29 @@ impl WantedRepository {
         )
     }
 
+    /// Those of its tags of which it has to be known when their images were created.
+    pub(crate) fn undated<'a>(&self, listed: &'a TagList) -> Result<Vec<&'a Tag>, Failure> {
+        let undated = self.selection.undated(&listed.tags);
+        if undated.len() <= MAX_UNDATED {
+            return Ok(undated);
+        }
+        Err(Failure {
+            reason: Reason::TooManyTags,
+            message: format!(
+                "{}: {} tags match, and latest by Created reads the images of at most {MAX_UNDATED}; narrow the rules",
+                self.name(),
+                undated.len()
+            ),
+        })
+    }
+
     /// Which of its tags are mirrored.
-    pub(crate) fn select(&self, listed: &TagList) -> Selected {
+    pub(crate) fn select(&self, listed: &TagList, created: &CreationTimes) -> Selected {
         let failed = |reason, error: SelectionError| Failure {
             reason,
             message: format!("{}: {error}", self.name()),
         };
-        let selected = self.selection.select(&listed.tags);
+        let selected = self.selection.select(&listed.tags, created);
         // What is missing could have changed the answer.
         if listed.truncated {
             return Err(failed(
@@ -434,6 +455,7 @@ fn rules(tags: Option<&TagRules>) -> Rules {
             order: match latest.by {
                 LatestOrder::Semver => Order::Semver,
                 LatestOrder::Alphabetical => Order::Alphabetical,
+                LatestOrder::Created => Order::Created,
             },
         }),
         limit: at_most(tags.limit),

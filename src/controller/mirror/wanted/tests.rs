@@ -95,7 +95,7 @@ fn selected(
     };
     let selected: Vec<_> = wanted
         .repositories()
-        .map(|repository| repository.select(&listed))
+        .map(|repository| repository.select(&listed, &CreationTimes::new()))
         .collect();
     wanted.expand(selected)
 }
