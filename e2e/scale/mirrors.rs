@@ -75,7 +75,7 @@ impl Mirrors {
             observed += up_to_date.count();
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => {
-                    parameters = ListParams::default().limit(PAGE).continue_token(&token)
+                    parameters = ListParams::default().limit(PAGE).continue_token(&token);
                 }
                 None => return Ok(observed),
             }
@@ -113,7 +113,7 @@ impl Mirrors {
         let mirrors = self.api();
         let name = name(number);
         let begin = Instant::now();
-        let request = format!("{:?}", begin);
+        let request = format!("{begin:?}");
         let patch =
             json!({"metadata": {"annotations": {"reconcile.transship.dev/requestedAt": request}}});
         mirrors

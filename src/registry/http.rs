@@ -253,12 +253,11 @@ impl Trust<'_> {
 /// takes longer than a small request, and more memory than all else of a client.
 fn system_tls(protocols: &[&str]) -> Option<ClientConfig> {
     static SHARED: OnceLock<ClientConfig> = OnceLock::new();
-    let shared = match SHARED.get() {
-        Some(shared) => shared,
-        None => {
-            let read = read_system_tls()?;
-            SHARED.get_or_init(|| read)
-        }
+    let shared = if let Some(shared) = SHARED.get() {
+        shared
+    } else {
+        let read = read_system_tls()?;
+        SHARED.get_or_init(|| read)
     };
     let mut config = shared.clone();
     config.alpn_protocols = protocols.iter().map(|&name| name.into()).collect();
