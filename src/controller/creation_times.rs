@@ -10,17 +10,30 @@ use crate::oci::Digest;
 /// Most images that are remembered: some ten megabytes. After that all are forgotten, and asked for again.
 const MAX_REMEMBERED: usize = 50_000;
 
-/// What images say of their creation; [`None`] for one that says nothing.
+/// What an image says of its creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Creation {
+    At(Timestamp),
+    NotSaid,
+}
+
+impl From<Option<Timestamp>> for Creation {
+    fn from(said: Option<Timestamp>) -> Self {
+        said.map_or(Self::NotSaid, Self::At)
+    }
+}
+
+/// What images say of their creation.
 #[derive(Debug, Default)]
-pub(super) struct KnownCreationTimes(Mutex<HashMap<Digest, Option<Timestamp>>>);
+pub(super) struct KnownCreationTimes(Mutex<HashMap<Digest, Creation>>);
 
 impl KnownCreationTimes {
     /// What an image says, if it was asked before.
-    pub(super) fn get(&self, image: &Digest) -> Option<Option<Timestamp>> {
+    pub(super) fn get(&self, image: &Digest) -> Option<Creation> {
         self.lock().get(image).copied()
     }
 
-    pub(super) fn insert(&self, image: Digest, created: Option<Timestamp>) {
+    pub(super) fn insert(&self, image: Digest, created: Creation) {
         let mut known = self.lock();
         if known.len() >= MAX_REMEMBERED {
             known.clear();
@@ -28,7 +41,7 @@ impl KnownCreationTimes {
         known.insert(image, created);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Option<Timestamp>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Creation>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

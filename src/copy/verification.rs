@@ -43,6 +43,7 @@ impl VerificationSecrets {
     }
 
     /// All of them.
+    #[must_use]
     pub fn names(&self) -> BTreeSet<&String> {
         self.keys.iter().chain(&self.trusted_roots).collect()
     }

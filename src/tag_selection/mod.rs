@@ -110,6 +110,7 @@ impl TagSelection {
     }
 
     /// The tags of which it has to be known when their images were created, before any can be selected.
+    #[must_use]
     pub fn undated<'a>(&self, tags: &'a [Tag]) -> Vec<&'a Tag> {
         match self.latest {
             Some(latest) if latest.order == Order::Created => {

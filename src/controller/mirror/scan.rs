@@ -12,6 +12,7 @@ use super::registries::{Registries, naming_secret};
 use super::wanted::{
     Selected, SpecError, UnlistedRepository, Wanted, WantedImage, WantedRepository,
 };
+use crate::controller::creation_times::Creation;
 use crate::copy::{Failure, Side};
 use crate::inspect::creation_time;
 use crate::oci::{Digest, Tag};
@@ -102,22 +103,23 @@ impl Registries {
         let Some(head) = self.head(Side::Source, &image, &wanted.access).await? else {
             return Ok(None);
         };
-        let known = self.creation_times().get(&head.digest);
-        let time = match known {
-            Some(time) => time,
-            None => {
-                let client = self.client(Side::Source, &image, &wanted.access)?;
-                let source: Arc<dyn Source> = Arc::new(RegistryRepository::new(
-                    client,
-                    image.registry().clone(),
-                    image.repository().clone(),
-                ));
-                let time = creation_time(&source, &head.digest).await?;
-                self.creation_times().insert(head.digest, time);
-                time
-            }
+        let created = if let Some(known) = self.creation_times().get(&head.digest) {
+            known
+        } else {
+            let client = self.client(Side::Source, &image, &wanted.access)?;
+            let source: Arc<dyn Source> = Arc::new(RegistryRepository::new(
+                client,
+                image.registry().clone(),
+                image.repository().clone(),
+            ));
+            let created = Creation::from(creation_time(&source, &head.digest).await?);
+            self.creation_times().insert(head.digest, created);
+            created
         };
-        Ok(time.map(|time| (tag, time)))
+        Ok(match created {
+            Creation::At(time) => Some((tag, time)),
+            Creation::NotSaid => None,
+        })
     }
 
     async fn scan_image(&self, image: WantedImage) -> ImageScan {
