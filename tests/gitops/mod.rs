@@ -9,6 +9,7 @@
 mod actions;
 mod examples;
 mod health;
+mod mirrors;
 
 use std::path::{Path, PathBuf};
 
