@@ -26,6 +26,8 @@ pub(super) fn trim_mirror(mirror: &mut ImageMirror) {
         status.images = Vec::new();
         status.image_reports = Vec::new();
         status.conditions = Vec::new();
+        status.history = Vec::new();
+        status.prune = None;
     }
 }
 

@@ -185,9 +185,11 @@ impl Runs {
         // Those that are done have reported; the sum never falls when one ends before the others.
         let ended = pods.iter().filter_map(report);
         let mut total = ended.fold(Progress::default(), |total, report| total + done(&report));
+        let logs = running
+            .into_iter()
+            .map(|pod| self.log(pod, PROGRESS_LINES, PROGRESS_BYTES));
         let mut told = false;
-        for pod in running {
-            let log = self.log(pod, PROGRESS_LINES, PROGRESS_BYTES).await;
+        for log in futures::future::join_all(logs).await {
             let last = log
                 .lines()
                 .rev()
