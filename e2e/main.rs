@@ -25,4 +25,5 @@ mod plugin;
 mod pruning;
 mod selection;
 mod sharing;
+mod stored;
 mod verification;

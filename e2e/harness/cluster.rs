@@ -99,6 +99,34 @@ impl Cluster {
         lease.spec.unwrap()
     }
 
+    /// Waits until so many replicas of the operator are ready; those that are too many end.
+    pub(crate) fn scale(replicas: u8) {
+        let deployment = ["deployment/transship", "--namespace", OPERATOR_NAMESPACE];
+        let replicas = format!("--replicas={replicas}");
+        run(&[&["kubectl", "scale", &replicas], &deployment[..]].concat());
+        run(&[
+            &["kubectl", "rollout", "status", "--timeout=90s"],
+            &deployment[..],
+        ]
+        .concat());
+        if replicas == "--replicas=0" {
+            let pods = [
+                "app.kubernetes.io/name=transship",
+                "--namespace",
+                OPERATOR_NAMESPACE,
+            ];
+            let gone = [
+                "kubectl",
+                "wait",
+                "--for=delete",
+                "pods",
+                "--timeout=90s",
+                "--selector",
+            ];
+            run(&[&gone[..], &pods[..]].concat());
+        }
+    }
+
     /// The pod that leads, as soon as there is one.
     pub(crate) async fn leader() -> String {
         eventually("a leader", || async {

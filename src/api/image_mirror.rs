@@ -79,7 +79,7 @@ pub struct ImageMirrorSpec {
     #[serde(default = "one_hour")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(
-        validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('8760h')").message("interval must be between 10s and 8760h")
+        validation = Rule::new(BOUNDED_DURATION).message("interval must be between 10s and 8760h")
     )]
     pub interval: String,
 
@@ -93,7 +93,7 @@ pub struct ImageMirrorSpec {
     #[serde(default = "one_hour")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(
-        validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('8760h')").message("timeout must be between 10s and 8760h")
+        validation = Rule::new(BOUNDED_DURATION).message("timeout must be between 10s and 8760h")
     )]
     pub timeout: String,
 
@@ -169,7 +169,7 @@ pub struct ImageMirrorSpec {
     // Atomic, because what tells two destinations apart is prefix, path and tag together.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(
-        validation = Rule::new("self.all(a, self.exists_one(b, a.prefix == b.prefix && a.path == b.path && a.tag == b.tag))").message("destinations must not repeat the same prefix, path and tag")
+        validation = Rule::new("self.all(a, !has(a.prefix) || self.exists_one(b, has(b.prefix) && a.prefix == b.prefix && a.path == b.path && a.tag == b.tag))").message("destinations must not repeat the same prefix, path and tag")
     )]
     pub destinations: Vec<Destination>,
 }
@@ -233,6 +233,9 @@ pub struct Destination {
 
 /// Flux's duration pattern.
 pub(super) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
+/// Says nothing of what is no duration, as the pattern does: an error would keep the API server from storing a status
+/// that says so.
+const BOUNDED_DURATION: &str = r"!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('8760h'))";
 /// `HOST[:PORT][/REPOSITORY]`, where the host must be told from a repository by a dot, a port or the
 /// name `localhost`.
 const PREFIX: &str = concat!(

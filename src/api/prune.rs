@@ -16,7 +16,7 @@ pub struct Prune {
     #[serde(default = "two_weeks")]
     #[schemars(length(max = 32), regex(pattern = super::image_mirror::DURATION))]
     #[x_kube(
-        validation = Rule::new("duration(self) <= duration('87600h')").message("grace must be at most 87600h")
+        validation = Rule::new("!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self) <= duration('87600h')").message("grace must be at most 87600h")
     )]
     pub grace: String,
 

@@ -8,21 +8,26 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::batch::v1::Job;
-use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 use kube::runtime::watcher::Event;
+use kube::{Resource as _, ResourceExt as _};
 
-use crate::api::{ImageMirror, RECONCILE_REQUEST_ANNOTATIONS};
+use super::stored::StoredMirror;
+use crate::api::RECONCILE_REQUEST_ANNOTATIONS;
 
 /// Annotations of our own begin so.
 const OUR_ANNOTATIONS: &str = "transship.dev/";
 
 /// Leaves what tells whether something is to be done, and the counts of the status.
-pub(super) fn trim_mirror(mirror: &mut ImageMirror) {
-    trim_metadata(&mut mirror.metadata, |annotation| {
+pub(super) fn trim_mirror(stored: &mut StoredMirror) {
+    trim_metadata(stored.meta_mut(), |annotation| {
         RECONCILE_REQUEST_ANNOTATIONS.contains(&annotation)
     });
-    if let Some(status) = &mut mirror.status {
+    let status = match stored {
+        StoredMirror::Readable(mirror) => &mut mirror.status,
+        StoredMirror::Unreadable(mirror) => &mut mirror.status,
+    };
+    if let Some(status) = status {
         status.images = Vec::new();
         status.image_reports = Vec::new();
         status.conditions = Vec::new();
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_mirror_keeps_requests_and_counts() {
-        let mut mirror: ImageMirror = serde_json::from_value(json!({
+        let mut stored: StoredMirror = serde_json::from_value(json!({
             "apiVersion": "transship.dev/v1alpha1", "kind": "ImageMirror",
             "metadata": {
                 "name": "m", "namespace": "n", "generation": 3, "labels": {"a": "b"},
@@ -214,7 +219,10 @@ mod tests {
             },
         }))
         .unwrap();
-        trim_mirror(&mut mirror);
+        trim_mirror(&mut stored);
+        let StoredMirror::Readable(mirror) = stored else {
+            panic!("it can be read");
+        };
         assert_eq!(mirror.annotations().len(), 1);
         assert_eq!(crate::api::requested_reconcile(&mirror), Some("now"));
         assert_eq!(mirror.metadata.managed_fields, None);

@@ -2,16 +2,22 @@
 //!
 //! Labels are closed sets: never a name, a digest or the text of an error.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
-use crate::api::ImageMirrorStatus;
+use super::standing::{ImageCounts, Standing, State};
+use super::stored::StoredMirror;
+use crate::reason::Reason;
+
+/// What failed images count as whose reason is not known, or not listed in the status.
+const OTHER_REASON: &str = "Other";
 
 /// The metrics of one process, in a registry of their own.
 pub(crate) struct Metrics {
@@ -20,19 +26,13 @@ pub(crate) struct Metrics {
     reconcile_duration: Histogram,
     runs: IntCounterVec,
     run_bytes: IntCounter,
+    mirrors: IntGaugeVec,
+    mirrors_overdue: IntGauge,
     images: IntGaugeVec,
+    images_failed: IntGaugeVec,
     leader: IntGauge,
-    /// Counts by namespace and name of the mirror, so that one that is deleted stops counting.
-    image_counts: Mutex<HashMap<String, ImageCounts>>,
-}
-
-/// Images of one mirror by state.
-#[derive(Clone, Copy, Debug, Default)]
-struct ImageCounts {
-    present: i64,
-    pending: i64,
-    failed: i64,
-    drifted: i64,
+    /// How each mirror stands, by namespace and name, so that one that is deleted stops counting.
+    standings: Mutex<HashMap<String, Standing>>,
 }
 
 /// Measures one reconcile. Dropped without [`ReconcileTimer::finish`], it counts as failed: that is
@@ -91,12 +91,24 @@ impl Metrics {
             "run_bytes_total",
             "Bytes of blobs that runs have sent to destinations.",
         )?;
+        let mirrors = IntGaugeVec::new(Opts::new("mirrors", "Mirrors by state."), &["state"])?;
+        let mirrors_overdue = IntGauge::new(
+            "mirrors_overdue",
+            "Mirrors whose scan or run should have been over long ago.",
+        )?;
         let images = IntGaugeVec::new(
             Opts::new(
                 "images",
                 "Images of all mirrors by state, counted once per destination.",
             ),
             &["state"],
+        )?;
+        let images_failed = IntGaugeVec::new(
+            Opts::new(
+                "images_failed",
+                "Images that could not be copied by reason, counted once per destination.",
+            ),
+            &["reason"],
         )?;
         let leader = IntGauge::new("leader", "Whether this replica is the leader.")?;
         let build = IntGaugeVec::new(
@@ -112,19 +124,24 @@ impl Metrics {
         registry.register(Box::new(reconcile_duration.clone()))?;
         registry.register(Box::new(runs.clone()))?;
         registry.register(Box::new(run_bytes.clone()))?;
+        registry.register(Box::new(mirrors.clone()))?;
+        registry.register(Box::new(mirrors_overdue.clone()))?;
         registry.register(Box::new(images.clone()))?;
+        registry.register(Box::new(images_failed.clone()))?;
         registry.register(Box::new(leader.clone()))?;
         registry.register(Box::new(build))?;
-        let image_counts = Mutex::default();
         Ok(Self {
             registry,
             reconciles,
             reconcile_duration,
             runs,
             run_bytes,
+            mirrors,
+            mirrors_overdue,
             images,
+            images_failed,
             leader,
-            image_counts,
+            standings: Mutex::default(),
         })
     }
 
@@ -143,27 +160,21 @@ impl Metrics {
         self.run_bytes.inc_by(bytes);
     }
 
-    /// Takes over the counts of one mirror's status; `mirror` is its namespace and name.
-    pub(crate) fn images(&self, mirror: &str, status: &ImageMirrorStatus) {
-        let counts = ImageCounts {
-            present: status.present,
-            // The status counts drifted images as pending as well; here each image has one state.
-            pending: status.pending - status.drifted,
-            failed: status.failed,
-            drifted: status.drifted,
-        };
-        self.image_counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(mirror.to_owned(), counts);
+    /// Takes note of how a mirror stands; `key` is its namespace and name.
+    pub(crate) fn observe(&self, key: &str, mirror: &StoredMirror) {
+        self.standings()
+            .insert(key.to_owned(), Standing::of(mirror));
     }
 
     /// Stops counting a mirror that is gone.
-    pub(crate) fn forget(&self, mirror: &str) {
-        self.image_counts
+    pub(crate) fn forget(&self, key: &str) {
+        self.standings().remove(key);
+    }
+
+    fn standings(&self) -> MutexGuard<'_, HashMap<String, Standing>> {
+        self.standings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(mirror);
     }
 
     /// Says whether this replica is the leader.
@@ -173,68 +184,108 @@ impl Metrics {
 
     /// Everything in the text format.
     pub(crate) fn render(&self) -> Result<String, prometheus::Error> {
-        let mut sum = ImageCounts::default();
-        for counts in self
-            .image_counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-        {
-            sum.present += counts.present;
-            sum.pending += counts.pending;
-            sum.failed += counts.failed;
-            sum.drifted += counts.drifted;
-        }
-        let states = [
-            ("present", sum.present),
-            ("pending", sum.pending),
-            ("failed", sum.failed),
-            ("drifted", sum.drifted),
-        ];
-        for (state, count) in states {
-            self.images.with_label_values(&[state]).set(count);
-        }
+        self.count(Timestamp::now());
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+
+    /// Sums up how all mirrors stand.
+    fn count(&self, now: Timestamp) {
+        let mut mirrors = State::ALL.map(|state| (state, 0));
+        let mut images = ImageCounts::default();
+        // An alert on it must tell none from nothing known.
+        let mut failed = BTreeMap::from([(label(Some(Reason::VerificationFailed)), 0)]);
+        let mut overdue = 0;
+        for standing in self.standings().values() {
+            for (state, count) in &mut mirrors {
+                *count += i64::from(standing.state == *state);
+            }
+            images.present += standing.images.present;
+            images.pending += standing.images.pending;
+            images.failed += standing.images.failed;
+            images.drifted += standing.images.drifted;
+            for (reason, count) in &standing.failed {
+                *failed.entry(label(*reason)).or_insert(0) += count;
+            }
+            overdue += i64::from(standing.is_overdue(now));
+        }
+        for (state, count) in mirrors {
+            self.mirrors.with_label_values(&[state.label()]).set(count);
+        }
+        self.mirrors_overdue.set(overdue);
+        for (state, count) in [
+            ("present", images.present),
+            ("pending", images.pending),
+            ("failed", images.failed),
+            ("drifted", images.drifted),
+        ] {
+            self.images.with_label_values(&[state]).set(count);
+        }
+        self.images_failed.reset();
+        for (reason, count) in failed {
+            self.images_failed.with_label_values(&[&reason]).set(count);
+        }
+    }
+}
+
+/// The value of the label.
+fn label(reason: Option<Reason>) -> String {
+    reason.map_or_else(|| OTHER_REASON.to_owned(), |reason| reason.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
+    fn mirror(status: &Value) -> StoredMirror {
+        serde_json::from_value(json!({
+            "apiVersion": "transship.dev/v1alpha1", "kind": "ImageMirror",
+            "metadata": {"name": "web", "generation": 2, "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"sources": [{"image": "alpine:3"}], "destinations": [{"prefix": "one.test"}]},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
     #[test]
-    fn images_are_summed_over_mirrors_until_these_are_gone() {
+    fn mirrors_and_images_are_summed_until_they_are_gone() {
         let metrics = Metrics::new().unwrap();
-        let status = |present, pending, drifted| ImageMirrorStatus {
-            present,
-            pending,
-            drifted,
-            ..ImageMirrorStatus::default()
+        let has = |series: &[&str]| {
+            let text = metrics.render().unwrap();
+            for line in series {
+                let line = format!("transship_{line}");
+                assert!(text.lines().any(|found| found == line), "{line}: {text}");
+            }
         };
-        metrics.images("a", &status(3, 2, 1));
-        metrics.images("b", &status(4, 0, 0));
-        let text = metrics.render().unwrap();
-        assert!(
-            text.contains(r#"transship_images{state="present"} 7"#),
-            "{text}"
+        has(&[
+            r#"mirrors{state="stalled"} 0"#,
+            r#"images_failed{reason="VerificationFailed"} 0"#,
+        ]);
+        let failed = json!([{"source": "a", "destinations": [
+            {"reference": "b", "state": "Failed", "reason": "PushDenied"},
+        ]}]);
+        metrics.observe(
+            "a",
+            &mirror(&json!({"present": 3, "pending": 2, "drifted": 1})),
         );
-        assert!(
-            text.contains(r#"transship_images{state="pending"} 1"#),
-            "{text}"
+        metrics.observe(
+            "b",
+            &mirror(&json!({"present": 4, "failed": 1, "images": failed})),
         );
-        assert!(
-            text.contains(r#"transship_images{state="drifted"} 1"#),
-            "{text}"
-        );
+        has(&[
+            r#"mirrors{state="progressing"} 2"#,
+            "mirrors_overdue 2",
+            r#"images{state="present"} 7"#,
+            r#"images{state="pending"} 1"#,
+            r#"images{state="drifted"} 1"#,
+            r#"images_failed{reason="PushDenied"} 1"#,
+        ]);
         metrics.forget("b");
-        assert!(
-            metrics
-                .render()
-                .unwrap()
-                .contains(r#"transship_images{state="present"} 3"#)
-        );
+        has(&[r#"images{state="present"} 3"#, "mirrors_overdue 1"]);
+        assert!(!metrics.render().unwrap().contains("PushDenied"));
     }
 
     #[test]

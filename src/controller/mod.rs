@@ -11,7 +11,9 @@ mod lease;
 mod metrics;
 mod mirror;
 mod request;
+mod standing;
 mod status_pace;
+mod stored;
 mod turns;
 
 use std::net::SocketAddr;
@@ -37,8 +39,8 @@ use self::metrics::Metrics;
 pub(crate) use self::mirror::Wanted;
 use self::mirror::{Claims, WorkerPods};
 use self::status_pace::StatusPace;
+use self::stored::StoredMirror;
 use self::turns::Turns;
-use crate::api::ImageMirror;
 use crate::copy::ClientPool;
 
 /// Reconciles that may have begun, those that wait for a registry among them: more than there are registries
@@ -205,24 +207,26 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
 }
 
 /// Reads what all mirrors want, before any is acted upon: one that is looked at first is not the first.
-async fn know_claims(context: &Context, stores: &[Store<ImageMirror>]) {
+async fn know_claims(context: &Context, stores: &[Store<StoredMirror>]) {
     for store in stores {
         // An error means that the controller has ended.
         if store.wait_until_ready().await.is_err() {
             return;
         }
-        for mirror in store.state() {
-            context.claims.enter(&mirror);
+        for mirror in store.state().iter().filter_map(|mirror| mirror.readable()) {
+            context.claims.enter(mirror);
         }
     }
     context.claims_known.send_replace(true);
 }
 
 /// What watches the mirrors of one namespace, or of all, and their Jobs.
-fn controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<ImageMirror> {
-    let mirrors: Api<ImageMirror> = scoped(&context.client, namespace);
+fn controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<StoredMirror> {
+    let mirrors: Api<StoredMirror> = scoped(&context.client, namespace);
     let (kept, keep) = reflector::store();
+    let counting = Arc::clone(context);
     let mirrors = watcher(mirrors, watcher::Config::default().page_size(PAGE_SIZE))
+        .inspect_ok(move |event| count(&counting.metrics, event))
         .modify(cache::trim_mirror)
         .reflect(keep)
         .applied_objects();
@@ -241,6 +245,17 @@ fn controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<Ima
     Controller::for_stream(mirrors, kept)
         .owns_stream(jobs)
         .with_config(ControllerConfig::default().concurrency(MAX_BEGUN))
+}
+
+/// Takes note of how mirrors stand, before most of it is left out of what is kept of them.
+fn count(metrics: &Metrics, event: &watcher::Event<StoredMirror>) {
+    match event {
+        watcher::Event::Apply(mirror) | watcher::Event::InitApply(mirror) => {
+            metrics.observe(&key(mirror), mirror);
+        }
+        watcher::Event::Delete(mirror) => metrics.forget(&key(mirror)),
+        watcher::Event::Init | watcher::Event::InitDone => {}
+    }
 }
 
 /// Logs what went wrong with a reconcile, and forgets objects that are gone.
@@ -298,7 +313,7 @@ where
     reason = "the signature is that of kube's error policy"
 )]
 fn pause_after_error(
-    mirror: Arc<ImageMirror>,
+    mirror: Arc<StoredMirror>,
     _error: &mirror::Error,
     context: Arc<Context>,
 ) -> Action {

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::Resource as _;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::decide::{Decision, EndedRun};
@@ -19,7 +19,8 @@ use crate::api::{
     DeletionPolicy, FIELD_MANAGER, FINALIZER, ImageMirror, PruneMode, PruneStatus, UnwantedTag,
 };
 use crate::controller::events::{Notice, Severity};
-use crate::controller::request::request;
+use crate::controller::request::{RequestError, request};
+use crate::controller::stored::StoredMirror;
 use crate::reason::Reason;
 
 /// Unwanted tags that the status lists.
@@ -180,35 +181,14 @@ impl Reconciler<'_> {
     /// Gives the mirror our finalizer while there is something to do at its end, and takes it away otherwise.
     pub(super) async fn keep_finalizer(&self) -> Result<(), Error> {
         let wanted = self.mirror.spec.deletion_policy == DeletionPolicy::Delete;
-        if wanted == has_finalizer(&self.mirror) {
+        if wanted == has_finalizer(&self.mirror.metadata) {
             return Ok(());
         }
         self.set_finalizer(wanted).await
     }
 
-    /// With the resource version: somebody else may have changed the list since it was read.
     async fn set_finalizer(&self, wanted: bool) -> Result<(), Error> {
-        let mut finalizers: Vec<&str> = self
-            .mirror
-            .finalizers()
-            .iter()
-            .map(String::as_str)
-            .filter(|finalizer| *finalizer != FINALIZER)
-            .collect();
-        if wanted {
-            finalizers.push(FINALIZER);
-        }
-        let patch = json!({"metadata": {
-            "finalizers": finalizers,
-            "resourceVersion": self.mirror.resource_version(),
-        }});
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let name = self.mirror.name_any();
-        request(self.api.patch(&name, &parameters, &Patch::Merge(&patch))).await?;
-        Ok(())
+        Ok(set_finalizer(&self.api, &self.mirror.metadata, wanted).await?)
     }
 
     pub(super) async fn publish(&self, notices: &[Notice]) {
@@ -221,12 +201,36 @@ impl Reconciler<'_> {
     }
 }
 
+/// With the resource version: somebody else may have changed the list since it was read.
+pub(super) async fn set_finalizer(
+    api: &Api<StoredMirror>,
+    metadata: &ObjectMeta,
+    wanted: bool,
+) -> Result<(), RequestError> {
+    let present = metadata.finalizers.iter().flatten().map(String::as_str);
+    let mut finalizers: Vec<&str> = present
+        .filter(|finalizer| *finalizer != FINALIZER)
+        .collect();
+    if wanted {
+        finalizers.push(FINALIZER);
+    }
+    let patch = json!({"metadata": {
+        "finalizers": finalizers,
+        "resourceVersion": metadata.resource_version,
+    }});
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let name = metadata.name.as_deref().unwrap_or_default();
+    request(api.patch(name, &parameters, &Patch::Merge(&patch))).await?;
+    Ok(())
+}
+
 /// Whether the mirror waits for us when it is deleted.
-pub(super) fn has_finalizer(mirror: &ImageMirror) -> bool {
-    mirror
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == FINALIZER)
+pub(super) fn has_finalizer(metadata: &ObjectMeta) -> bool {
+    let mut finalizers = metadata.finalizers.iter().flatten();
+    finalizers.any(|finalizer| finalizer == FINALIZER)
 }
 
 /// Without the record nobody knows what the mirror wrote, so nothing is removed.

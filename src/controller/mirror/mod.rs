@@ -20,6 +20,7 @@
 //! | `job_state.rs`, `pod_state.rs` | what those objects say | none |
 //! | `fence.rs` | which tags a worker may still write that does not answer | none |
 //! | `run_record.rs` | what the status says of runs | none |
+//! | `unreadable.rs` | what becomes of a mirror that this version cannot read | API server |
 //! | `runs.rs` | finds, starts, stops and reads runs | API server |
 
 mod claims;
@@ -43,6 +44,7 @@ mod scan;
 mod silence;
 mod status;
 mod step;
+mod unreadable;
 mod verdict;
 mod wanted;
 
@@ -75,6 +77,7 @@ use self::step::{Step, Trigger, next_step, requested_at};
 use self::wanted::SpecError;
 pub(crate) use self::wanted::Wanted;
 use super::request::{RequestError, request};
+use super::stored::StoredMirror;
 use super::turns::Turn;
 use super::{Context, key};
 use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, ImageStatus, RunStatus};
@@ -112,7 +115,7 @@ struct Reconciler<'a> {
     context: &'a Context,
     mirror: ImageMirror,
     namespace: String,
-    api: Api<ImageMirror>,
+    api: Api<StoredMirror>,
     runs: Runs,
     pages: Pages,
     now: Timestamp,
@@ -120,7 +123,7 @@ struct Reconciler<'a> {
 
 /// Brings one mirror a step closer to what its spec asks for.
 pub(crate) async fn reconcile(
-    mirror: Arc<ImageMirror>,
+    mirror: Arc<StoredMirror>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     // An error means that the process ends.
@@ -135,7 +138,7 @@ pub(crate) async fn reconcile(
     result
 }
 
-async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Action, Error> {
+async fn reconcile_newest(cached: &StoredMirror, context: &Context) -> Result<Action, Error> {
     let Some(namespace) = cached.namespace() else {
         return Ok(Action::await_change());
     };
@@ -143,10 +146,16 @@ async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Act
         return Ok(action);
     }
     let turn = context.turns.take().await;
-    let api: Api<ImageMirror> = Api::namespaced(context.client.clone(), &namespace);
+    let api: Api<StoredMirror> = Api::namespaced(context.client.clone(), &namespace);
     // The cache may not have our own last status yet; a decision on an old one would repeat work.
-    let Some(mirror) = request(api.get_opt(&cached.name_any())).await? else {
+    let Some(stored) = request(api.get_opt(&cached.name_any())).await? else {
         return Ok(Action::await_change());
+    };
+    let mirror = match stored {
+        StoredMirror::Readable(mirror) => *mirror,
+        StoredMirror::Unreadable(mirror) => {
+            return unreadable::refuse(&mirror, context, &api).await;
+        }
     };
     let runs = Runs::new(&context.client, &namespace);
     let pages = Pages::new(&context.client, &namespace);
@@ -164,7 +173,8 @@ async fn reconcile_newest(cached: &ImageMirror, context: &Context) -> Result<Act
 
 /// What to do when the watches show that there is nothing to be done now. That costs no request, and what they
 /// do not show yet comes as an event.
-fn at_rest(cached: &ImageMirror, namespace: &str, context: &Context) -> Option<Action> {
+fn at_rest(cached: &StoredMirror, namespace: &str, context: &Context) -> Option<Action> {
+    let cached = cached.readable()?;
     let uid = cached.metadata.uid.as_deref()?;
     let now = Timestamp::now();
     let jobs = JobsOfMirror::new(&context.known_jobs.of_mirror(namespace, uid)?, uid, now);
@@ -173,17 +183,11 @@ fn at_rest(cached: &ImageMirror, namespace: &str, context: &Context) -> Option<A
         Step::Wait(delay) => Action::requeue(delay),
         Step::Finalize | Step::Follow { .. } | Step::GiveUp { .. } | Step::Scan(_) => return None,
     };
-    // A replica that has just become the leader counts mirrors whose next scan is far away, too.
-    let status = cached.status.clone().unwrap_or_default();
-    context.metrics.images(&key(cached), &status);
     Some(action)
 }
 
 impl Reconciler<'_> {
     async fn run(&self, turn: Turn<'_>) -> Result<Action, Error> {
-        self.context
-            .metrics
-            .images(&key(&self.mirror), &self.previous());
         let jobs = self.runs.of_mirror(&self.mirror, self.now).await?;
         match next_step(&self.mirror, jobs.newest.as_ref(), self.now) {
             Step::Rest => Ok(Action::await_change()),
@@ -438,24 +442,23 @@ impl Reconciler<'_> {
 
     /// Writes the status if it says something new.
     async fn write(&self, status: &ImageMirrorStatus) -> Result<(), RequestError> {
-        let key = key(&self.mirror);
-        self.context.metrics.images(&key, status);
         if self.mirror.status.as_ref() == Some(status) {
             return Ok(());
         }
+        let name = self.mirror.name_any();
         let patch = json!({
             "apiVersion": ImageMirror::api_version(&()),
             "kind": ImageMirror::kind(&()),
-            "metadata": {"name": self.mirror.name_any()},
+            "metadata": {"name": name},
             "status": status,
         });
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         request(
             self.api
-                .patch_status(&self.mirror.name_any(), &parameters, &Patch::Apply(&patch)),
+                .patch_status(&name, &parameters, &Patch::Apply(&patch)),
         )
         .await?;
-        self.context.status_pace.written(&key);
+        self.context.status_pace.written(&key(&self.mirror));
         Ok(())
     }
 

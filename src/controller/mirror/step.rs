@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::cleanup::has_finalizer;
 use crate::api::{ImageMirror, requested_reconcile};
@@ -57,7 +57,7 @@ pub(super) fn next_step(
     now: Timestamp,
 ) -> Step {
     if mirror.metadata.deletion_timestamp.is_some() {
-        return if has_finalizer(mirror) {
+        return if has_finalizer(&mirror.metadata) {
             Step::Finalize
         } else {
             Step::Rest
@@ -97,8 +97,16 @@ pub(super) fn next_step(
     let remaining = status
         .and_then(|status| status.next_scan_time.as_ref())
         .and_then(|next| Duration::try_from(next.0.duration_since(now)).ok())
-        .filter(|remaining| !remaining.is_zero());
+        .filter(|remaining| !remaining.is_zero() && *remaining <= longest_wait(mirror));
     remaining.map_or(Step::Scan(Trigger::Due), Step::Wait)
+}
+
+/// The longest pause between two scans, with what they are spread by. A time beyond it is none that we have planned:
+/// somebody else has written the status.
+fn longest_wait(mirror: &ImageMirror) -> Duration {
+    let interval: Option<SignedDuration> = mirror.spec.interval.parse().ok();
+    let interval = interval.and_then(|interval| Duration::try_from(interval).ok());
+    interval.map_or(Duration::MAX, |interval| interval.saturating_mul(2))
 }
 
 /// The value of the reconcile request annotation. Without any, the value that was handled last, so that
@@ -202,6 +210,17 @@ mod tests {
             ),
             Step::Rest
         );
+    }
+
+    #[test]
+    fn a_time_that_was_never_planned_holds_nothing_back() {
+        let far = |mirror: &mut Value| mirror["status"]["nextScanTime"] = json!(at(3 * 3600));
+        assert_eq!(step(far, None), Step::Scan(Trigger::Due));
+        let daily = |mirror: &mut Value| {
+            far(mirror);
+            mirror["spec"]["interval"] = json!("24h");
+        };
+        assert_eq!(step(daily, None), Step::Wait(Duration::from_hours(3)));
     }
 
     #[test]

@@ -153,6 +153,10 @@ pub(crate) type Selected = Result<Vec<Tag>, Failure>;
 /// Why a spec cannot be acted upon; each names the field to mend.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SpecError {
+    #[error("{0}")]
+    Unreadable(String),
+    #[error("spec.{field}: there is none")]
+    None { field: &'static str },
     #[error("spec.{field}: not a duration such as 30m or 1h30m")]
     Duration { field: &'static str },
     #[error("spec.platforms[{index}]: {source}")]
@@ -201,6 +205,15 @@ pub(crate) enum SpecError {
         source: TemplateError,
     },
     #[error(
+        "spec.destinations[{first}] and spec.destinations[{second}] are the same place for {image}: {reference}"
+    )]
+    SamePlace {
+        first: usize,
+        second: usize,
+        image: String,
+        reference: String,
+    },
+    #[error(
         "spec.destinations: {first} and {second} would both be stored as {reference}; use {{registry}}, {{repository}} and {{tag}} to keep them apart"
     )]
     Collision {
@@ -213,6 +226,14 @@ pub(crate) enum SpecError {
 impl Wanted {
     /// Checks a spec.
     pub(crate) fn new(spec: &ImageMirrorSpec) -> Result<Self, SpecError> {
+        for (field, is_empty) in [
+            ("sources", spec.sources.is_empty()),
+            ("destinations", spec.destinations.is_empty()),
+        ] {
+            if is_empty {
+                return Err(SpecError::None { field });
+            }
+        }
         let sources = spec
             .sources
             .iter()
@@ -328,6 +349,7 @@ impl Wanted {
         taken: &mut BTreeMap<Reference, Reference>,
     ) -> Result<(), SpecError> {
         let destinations = self.destinations_of(&source)?;
+        refuse_same_place(&source, &destinations)?;
         for destination in &destinations {
             let reference = destination.reference.clone();
             match taken.insert(reference.clone(), source.clone()) {
@@ -477,6 +499,25 @@ fn refuse_repeated_images(sources: &[WantedSource]) -> Result<(), SpecError> {
                 first,
                 second,
                 image: image.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Two destinations that are written differently may be one place, which would be written twice at once.
+fn refuse_same_place(
+    image: &Reference,
+    destinations: &[PlannedDestination],
+) -> Result<(), SpecError> {
+    let mut seen = BTreeMap::new();
+    for (second, destination) in destinations.iter().enumerate() {
+        if let Some(first) = seen.insert(&destination.reference, second) {
+            return Err(SpecError::SamePlace {
+                first,
+                second,
+                image: image.to_string(),
+                reference: destination.reference.to_string(),
             });
         }
     }

@@ -54,6 +54,13 @@ fn every_image_goes_to_every_destination() {
 #[case::collision(
     spec(&["alpine:3", "quay.io/x/alpine:3"], &json!([{"prefix": "one.test", "path": "alpine"}])),
     "spec.destinations: docker.io/library/alpine:3 and quay.io/x/alpine:3 would both be stored as one.test/alpine:3; use {registry}, {repository} and {tag} to keep them apart")]
+#[case::no_source(spec(&[], &json!([{"prefix": "one.test"}])), "spec.sources: there is none")]
+#[case::no_destination(spec(&["alpine:3"], &json!([])), "spec.destinations: there is none")]
+#[case::same_place(
+    spec(&["alpine:3"], &json!([
+        {"prefix": "one.test/mirror", "path": "{repository}"}, {"prefix": "one.test", "path": "mirror/{repository}"},
+    ])),
+    "spec.destinations[0] and spec.destinations[1] are the same place for docker.io/library/alpine:3: one.test/mirror/library/alpine:3")]
 #[case::address(
     spec(&["[::1]:5000/a:1"], &json!([{"prefix": "one.test"}])),
     "spec.destinations[0]: {registry} cannot stand for an IPv6 address; write a fixed path instead (for source [::1]:5000/a:1)")]

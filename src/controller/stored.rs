@@ -1,0 +1,177 @@
+//! A mirror as the API server has it stored.
+//!
+//! An object that was stored under another version of the definition may be none that this version can read, and
+//! one such object must not keep the others of the same list from being seen. It knows nothing of what is done
+//! about that.
+
+use std::borrow::Cow;
+
+use kube::Resource;
+use kube::api::ObjectMeta;
+use kube::core::NamespaceResourceScope;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::api::{ImageMirror, ImageMirrorStatus};
+
+/// A mirror that could be read, or what is known of one that could not.
+#[derive(Clone, Debug)]
+pub(crate) enum StoredMirror {
+    /// As this version understands it. A status that it does not understand is left out: it is made again.
+    Readable(Box<ImageMirror>),
+    /// Its spec means nothing to this version.
+    Unreadable(Box<UnreadableMirror>),
+}
+
+/// What is known of a mirror whose spec cannot be read.
+#[derive(Clone, Debug)]
+pub(crate) struct UnreadableMirror {
+    pub(crate) metadata: ObjectMeta,
+    /// The status, if at least that can be read.
+    pub(crate) status: Option<ImageMirrorStatus>,
+    /// The field that cannot be read, and why: `spec.drift: unknown variant …`.
+    pub(crate) problem: String,
+}
+
+impl StoredMirror {
+    /// The mirror, if it could be read.
+    pub(crate) fn readable(&self) -> Option<&ImageMirror> {
+        match self {
+            Self::Readable(mirror) => Some(mirror),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredMirror {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut object = Value::deserialize(deserializer)?;
+        if let Ok(mirror) = read(&object) {
+            return Ok(Self::Readable(Box::new(mirror)));
+        }
+        let members = object.as_object_mut();
+        let status = members.and_then(|members| members.remove("status"));
+        let problem = match read(&object) {
+            Ok(mirror) => return Ok(Self::Readable(Box::new(mirror))),
+            Err(problem) => problem,
+        };
+        let metadata = object
+            .get_mut("metadata")
+            .map(Value::take)
+            .unwrap_or_default();
+        Ok(Self::Unreadable(Box::new(UnreadableMirror {
+            metadata: serde_json::from_value(metadata).map_err(D::Error::custom)?,
+            status: status.and_then(|status| serde_json::from_value(status).ok()),
+            problem,
+        })))
+    }
+}
+
+/// Reads a mirror; the error begins with the path of the field.
+fn read(object: &Value) -> Result<ImageMirror, String> {
+    serde_path_to_error::deserialize(object).map_err(|error| error.to_string())
+}
+
+impl Resource for StoredMirror {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        ImageMirror::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        ImageMirror::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        ImageMirror::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        ImageMirror::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Readable(mirror) => mirror.meta(),
+            Self::Unreadable(mirror) => &mirror.metadata,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::Readable(mirror) => mirror.meta_mut(),
+            Self::Unreadable(mirror) => &mut mirror.metadata,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::ResourceExt as _;
+    use kube::core::ObjectList;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(change: impl FnOnce(&mut Value)) -> Value {
+        let mut object = json!({
+            "apiVersion": "transship.dev/v1alpha1", "kind": "ImageMirror",
+            "metadata": {"name": "web", "namespace": "team", "uid": "1", "generation": 2},
+            "spec": {"sources": [{"image": "alpine:3"}], "destinations": [{"prefix": "one.test"}]},
+            "status": {"observedGeneration": 1, "present": 7},
+        });
+        change(&mut object);
+        object
+    }
+
+    fn stored(change: impl FnOnce(&mut Value)) -> StoredMirror {
+        serde_json::from_value(object(change)).unwrap()
+    }
+
+    #[rstest]
+    #[case::missing(|mirror: &mut Value| { mirror["spec"].as_object_mut().unwrap().remove("sources"); }, "spec: missing field `sources`")]
+    #[case::no_spec(|mirror: &mut Value| { mirror.as_object_mut().unwrap().remove("spec"); }, "missing field `spec`")]
+    #[case::unknown(|mirror: &mut Value| mirror["spec"]["drift"] = json!("Ignore"), "spec.drift: unknown variant `Ignore`")]
+    #[case::null(|mirror: &mut Value| mirror["spec"]["sources"] = json!(null), "spec.sources: invalid type: null")]
+    #[case::nested(|mirror: &mut Value| mirror["spec"]["destinations"][0]["prefix"] = json!(7), "spec.destinations[0].prefix: invalid type")]
+    #[case::number(|mirror: &mut Value| mirror["spec"]["limits"] = json!({"shards": "many"}), "spec.limits.shards: invalid type")]
+    fn a_spec_that_cannot_be_read_names_its_field(
+        #[case] change: fn(&mut Value),
+        #[case] problem: &str,
+    ) {
+        let StoredMirror::Unreadable(mirror) = stored(change) else {
+            panic!("it was read");
+        };
+        assert!(mirror.problem.starts_with(problem), "{}", mirror.problem);
+        assert_eq!(mirror.metadata.name.as_deref(), Some("web"));
+        assert_eq!(mirror.status.unwrap().present, 7);
+    }
+
+    #[test]
+    fn a_status_that_cannot_be_read_is_made_again() {
+        let mirror = stored(|mirror| mirror["status"]["run"] = json!({"job": 7}));
+        let mirror = mirror.readable().unwrap();
+        assert_eq!(mirror.status, None);
+        assert_eq!(mirror.spec.sources.len(), 1);
+    }
+
+    #[test]
+    fn one_object_that_cannot_be_read_hides_no_other() {
+        let list = json!({
+            "apiVersion": "transship.dev/v1alpha1", "kind": "ImageMirrorList", "metadata": {},
+            "items": [
+                object(|mirror| mirror["spec"] = json!("none")),
+                object(|mirror| mirror["metadata"]["name"] = json!("good")),
+            ],
+        });
+        let list: ObjectList<StoredMirror> = serde_json::from_value(list).unwrap();
+        let names: Vec<_> = list.items.iter().map(|mirror| mirror.name_any()).collect();
+        assert_eq!(names, ["web", "good"]);
+        assert!(list.items[0].readable().is_none());
+        assert!(list.items[1].readable().is_some());
+    }
+}
