@@ -7,6 +7,7 @@
     reason = "what tests share fails like a test: by panicking"
 )]
 
+mod bad_specs;
 mod cli;
 mod copy;
 mod definitions;

@@ -21,7 +21,7 @@ use transship::registry::Client;
 use crate::support::{push_blob, repository};
 
 /// The command line with nothing of this machine's user.
-pub(super) fn transship(arguments: &[&str]) -> assert_cmd::Command {
+pub(crate) fn transship(arguments: &[&str]) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::cargo_bin("transship").unwrap();
     command.args(arguments).env_clear();
     command

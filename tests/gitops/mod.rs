@@ -51,9 +51,13 @@ async fn run_in_argocd(script: &str, object: &Value) -> Result<Value, String> {
 /// The object with its defaults, if the API server would admit it.
 async fn admit(object: &Value) -> Result<Value, String> {
     let definition = api::definitions().unwrap().into_iter().next().unwrap();
-    let question = json!({"definition": definition, "object": object});
+    let question = json!({"definition": definition, "objects": [object]});
     let answer = ask("apiserver", &[], &question.to_string()).await?;
-    Ok(serde_json::from_str(&answer).unwrap())
+    let mut answer: Value = serde_json::from_str(&answer).unwrap();
+    match answer["refusal"].as_str() {
+        Some(refusal) => Err(refusal.to_owned()),
+        None => Ok(answer["object"].take()),
+    }
 }
 
 /// A mirror as it is stored, of generation 2.
