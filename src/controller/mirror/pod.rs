@@ -208,4 +208,6 @@ fn without_nulls(value: Value) -> Value {
 }
 
 #[cfg(test)]
+mod confinement;
+#[cfg(test)]
 mod tests;
