@@ -20,6 +20,7 @@ mod form;
 mod gitops;
 mod harness;
 mod interruption;
+mod lies;
 mod operations;
 mod plugin;
 mod pruning;

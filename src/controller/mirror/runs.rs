@@ -126,7 +126,9 @@ impl Runs {
         match request(self.config_maps.create(&post, &run.config_map)).await {
             Err(error) if error.is_conflict() => {
                 let existing = request(self.config_maps.get(&name)).await?;
-                if existing.binary_data != run.config_map.binary_data {
+                let is_same = existing.immutable == Some(true)
+                    && existing.binary_data == run.config_map.binary_data;
+                if !is_same || !self.is_of_mirror(&existing, uid).await? {
                     return Err(StartError::NameTaken(name));
                 }
             }
@@ -143,6 +145,18 @@ impl Runs {
         }
         self.hand_over_plan(&name, &job).await?;
         Ok(())
+    }
+
+    /// Whether a plan is of this mirror: until its Job has taken it over, the mirror controls it.
+    async fn is_of_mirror(&self, plan: &ConfigMap, uid: &str) -> Result<bool, RequestError> {
+        if is_controlled_by(plan, uid) {
+            return Ok(true);
+        }
+        let job = request(self.jobs.get_opt(&plan.name_any())).await?;
+        Ok(job.is_some_and(|job| {
+            let job_uid = job.metadata.uid.as_deref().unwrap_or_default();
+            is_controlled_by(&job, uid) && is_controlled_by(plan, job_uid)
+        }))
     }
 
     /// Makes the Job the owner of the plan, so that both are collected together.
