@@ -23,6 +23,7 @@ mod interruption;
 mod lies;
 mod operations;
 mod plugin;
+mod policies;
 mod pruning;
 mod selection;
 mod sharing;
