@@ -12,6 +12,7 @@
 )]
 
 mod admission;
+mod audit;
 mod bad_input;
 mod conflict;
 mod copying;

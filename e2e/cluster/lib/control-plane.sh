@@ -30,6 +30,19 @@ etcd_start() {
     --initial-cluster default=http://127.0.0.1:2380
 }
 
+# What the operator asks of the API server is written down, and of nobody else.
+audit_policy() {
+  write "$STATE/audit-policy.yaml" 0644 <<'EOF'
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    users: ["system:serviceaccount:transship-system:transship"]
+  - level: None
+EOF
+}
+
 # A pod leaves a dead node after 5 s of it being unreachable, instead of 5 minutes.
 apiserver_start() {
   daemon_start kube-apiserver --net="$NETNS" -- "$LIBEXEC/kube" kube-apiserver \
@@ -48,6 +61,9 @@ apiserver_start() {
     --authorization-mode Node,RBAC \
     --enable-admission-plugins NodeRestriction \
     --allow-privileged \
+    --audit-policy-file "$STATE/audit-policy.yaml" \
+    --audit-log-path "$STATE/logs/audit.log" \
+    --audit-log-mode blocking \
     --default-not-ready-toleration-seconds 5 \
     --default-unreachable-toleration-seconds 5 \
     --feature-gates ContainerRestartRules=true,ImageVolume=true
@@ -110,6 +126,7 @@ kubectl() {
 
 control_plane_up() {
   etcd_start
+  audit_policy
   apiserver_start
   daemon_ready 60 kube-apiserver apiserver_get /readyz
   controllers_start
