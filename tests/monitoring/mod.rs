@@ -12,6 +12,7 @@ use std::process::Command;
 
 use rstest::rstest;
 use serde_json::{Value, json};
+use transship::reason::Reason;
 
 use self::exported::{Series, exported, exported_text};
 use crate::gitops::documents;
@@ -25,6 +26,17 @@ const DASHBOARD: &str = include_str!("../../charts/transship/files/dashboard.jso
 const SCENES: &str = include_str!("alerts.yaml");
 /// What Prometheus adds to every series that it reads.
 const LABELS_OF_TARGETS: [&str; 2] = ["namespace", "job"];
+/// Those of images, and those of mirrors.
+const STATES: [&str; 8] = [
+    "present",
+    "pending",
+    "failed",
+    "drifted",
+    "ready",
+    "progressing",
+    "stalled",
+    "suspended",
+];
 
 fn rendered(kind: &str, name: &str) -> Value {
     documents(RENDERED)
@@ -207,7 +219,8 @@ async fn labels_have_values_of_a_closed_set() {
             let is_closed = match label.as_str() {
                 "__name__" | "le" => true,
                 "outcome" => ["success", "failure"].contains(&value.as_str()),
-                "state" => ["present", "pending", "failed", "drifted"].contains(&value.as_str()),
+                "state" => STATES.contains(&value.as_str()),
+                "reason" => value == "Other" || Reason::from_name(value).is_some(),
                 "version" => value == env!("CARGO_PKG_VERSION"),
                 _ => false,
             };
