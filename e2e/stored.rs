@@ -45,20 +45,40 @@ impl LaxDefinition {
 impl Drop for LaxDefinition {
     fn drop(&mut self) {
         let replaced = Self::replace(&self.versions);
-        assert!(replaced.is_ok(), "{replaced:?}");
+        assert!(replaced.is_ok() || std::thread::panicking(), "{replaced:?}");
     }
 }
 
-/// What no version of ours would store: the name, the spec, and the field that is named.
-fn unreadable() -> Vec<(&'static str, Value, &'static str)> {
-    let spec = |change: fn(&mut Value)| {
-        let mut spec = json!({
-            "sources": [{"image": "docker.io/library/alpine:3"}],
-            "destinations": [{"prefix": "nowhere.registry.test/mirror"}],
-        });
-        change(&mut spec);
-        spec
-    };
+/// The name, the spec, and the field that is named.
+type Stored = (&'static str, Value, &'static str);
+
+fn spec(change: fn(&mut Value)) -> Value {
+    let mut spec = json!({
+        "sources": [{"image": "docker.io/library/alpine:3"}],
+        "destinations": [{"prefix": "nowhere.registry.test/mirror"}],
+    });
+    change(&mut spec);
+    spec
+}
+
+/// What has a value of another type: the API server cannot evaluate its rules, and stores no status.
+fn mistyped() -> Vec<Stored> {
+    vec![
+        (
+            "number-for-text",
+            spec(|spec| spec["interval"] = json!(3600)),
+            "spec.interval",
+        ),
+        (
+            "text-for-list",
+            spec(|spec| spec["destinations"] = json!("one.test")),
+            "spec.destinations",
+        ),
+    ]
+}
+
+/// What no version of ours would store.
+fn unreadable() -> Vec<Stored> {
     vec![
         (
             "no-sources",
@@ -76,16 +96,6 @@ fn unreadable() -> Vec<(&'static str, Value, &'static str)> {
             "unknown-choice",
             spec(|spec| spec["drift"] = json!("Ignore")),
             "spec.drift",
-        ),
-        (
-            "other-type",
-            spec(|spec| spec["interval"] = json!(3600)),
-            "spec.interval",
-        ),
-        (
-            "text-for-list",
-            spec(|spec| spec["destinations"] = json!("one.test")),
-            "spec.destinations",
         ),
         (
             "no-prefix",
@@ -178,10 +188,10 @@ async fn objects_of_another_definition_stop_nobody() {
     // They are there when the operator comes.
     Cluster::scale(0);
     let lax = LaxDefinition::install();
-    for (name, spec, _) in unreadable() {
+    for (name, spec, _) in unreadable().into_iter().chain(mistyped()) {
         store(&object(&namespace, name, &spec)).await;
     }
-    let mut finalized = object(&namespace, "finalized", &json!({"sources": 7}));
+    let mut finalized = object(&namespace, "finalized", &json!({"drift": "Ignore"}));
     finalized["metadata"]["finalizers"] = json!(["transship.dev/remove-images"]);
     store(&finalized).await;
     // A spec that can be read, with a status that cannot.
@@ -211,6 +221,27 @@ async fn objects_of_another_definition_stop_nobody() {
         .await;
     for (name, _, field) in unreadable() {
         assert_stalls(&namespace, name, field).await;
+    }
+    for (name, _, field) in mistyped() {
+        eventually(name, || async {
+            let selector = format!("involvedObject.name={name},reason=InvalidSpec");
+            let message = "jsonpath={.items[*].message}";
+            let told = [
+                "get",
+                "events",
+                "--field-selector",
+                &selector,
+                "--output",
+                message,
+            ];
+            let told = namespace.kubectl(&told);
+            if told.starts_with(field) {
+                Ok(())
+            } else {
+                Err(told)
+            }
+        })
+        .await;
     }
 
     // One is mended, the others are deleted.

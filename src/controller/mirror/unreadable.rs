@@ -40,8 +40,8 @@ pub(super) async fn refuse(
                 mirror.problem
             );
             let notice = Notice::new(Severity::Warning, Reason::PruneFailed, message);
-            context.events.publish(&reference(mirror), &notice).await;
             set_finalizer(api, metadata, false).await?;
+            context.events.publish(&reference(mirror), &notice).await;
         }
         return Ok(Action::await_change());
     }
