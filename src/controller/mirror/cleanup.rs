@@ -89,7 +89,7 @@ impl Reconciler<'_> {
             blocked: problem,
             ..prune::plan(&ledger, rules, self.now)
         };
-        pruned.next = plan.next().filter(|next| *next > self.now);
+        pruned.next = plan.next(self.now);
         pruned.status = (rules.mode != PruneMode::None).then(|| status(&ledger, &plan));
         Ok(pruned)
     }

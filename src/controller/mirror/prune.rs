@@ -10,6 +10,9 @@ use crate::api::PruneMode;
 /// Most tags that are removed by one scan; the next one goes on.
 pub(super) const MAX_REMOVALS: usize = 100;
 
+/// How long the status shows at least what is to be removed.
+const SHOWN: Duration = Duration::from_secs(2);
+
 /// `spec.prune` as checked values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PruneRules {
@@ -39,9 +42,19 @@ impl PrunePlan {
             .unwrap_or_default()
     }
 
-    /// When the next tag is to be removed.
-    pub(super) fn next(&self) -> Option<Timestamp> {
-        self.unwanted.first().map(|(_, after)| *after)
+    /// When there is something to remove that could not be removed now. What has just been found is shown by the
+    /// status before it goes, even without a grace.
+    pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        let shown = now.checked_add(SHOWN).unwrap_or(Timestamp::MAX);
+        let unwanted = self.unwanted.iter();
+        let coming = unwanted.filter_map(|(written, after)| {
+            if written.unwanted_since == Some(now) {
+                Some((*after).max(shown))
+            } else {
+                (*after > now).then_some(*after)
+            }
+        });
+        coming.min()
     }
 }
 
@@ -123,16 +136,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case::in_time(&[100], 60, 159, 0)]
-    #[case::over(&[100], 60, 160, 1)]
-    #[case::seen_in_this_very_scan(&[100], 0, 100, 0)]
-    #[case::seen_before(&[100], 0, 101, 1)]
-    #[case::wanted(&[], 0, 1000, 0)]
+    #[case::in_time(&[100], 60, 159, 0, Some(160))]
+    #[case::over(&[100], 60, 160, 1, None)]
+    #[case::seen_in_this_very_scan(&[100], 0, 100, 0, Some(102))]
+    #[case::seen_in_this_very_scan_with_a_grace(&[100], 60, 100, 0, Some(160))]
+    #[case::seen_before(&[100], 0, 101, 1, None)]
+    #[case::wanted(&[], 0, 1000, 0, None)]
     fn a_tag_goes_when_its_grace_is_over(
         #[case] unwanted: &[i64],
         #[case] grace: u64,
         #[case] now: i64,
         #[case] expected: usize,
+        #[case] next: Option<i64>,
     ) {
         let plan = plan(
             &ledger(unwanted),
@@ -141,10 +156,7 @@ mod tests {
         );
         assert_eq!(plan.removals().len(), expected);
         assert_eq!(plan.unwanted.len(), unwanted.len());
-        let first = unwanted
-            .first()
-            .map(|second| at(second + i64::try_from(grace).unwrap()));
-        assert_eq!(plan.next(), first);
+        assert_eq!(plan.next(at(now)), next.map(at));
     }
 
     #[rstest]
