@@ -187,9 +187,15 @@ fn at_rest(cached: &StoredMirror, namespace: &str, context: &Context) -> Option<
 }
 
 impl Reconciler<'_> {
-    async fn run(&self, turn: Turn<'_>) -> Result<Action, Error> {
+    async fn run(mut self, turn: Turn<'_>) -> Result<Action, Error> {
         let jobs = self.runs.of_mirror(&self.mirror, self.now).await?;
-        match next_step(&self.mirror, jobs.newest.as_ref(), self.now) {
+        let step = next_step(&self.mirror, jobs.newest.as_ref(), self.now);
+        if let Some(job) = step.run(jobs.newest.as_ref())
+            && run_record::is_unknown(job, &self.previous())
+        {
+            self.adopt(job).await?;
+        }
+        match step {
             Step::Rest => Ok(Action::await_change()),
             Step::Finalize => {
                 // Registries may take their time.
@@ -209,6 +215,20 @@ impl Reconciler<'_> {
             // The largest of the steps would make the others as large.
             Step::Scan(trigger) => Box::pin(self.scan(turn, trigger, &jobs)).await,
         }
+    }
+
+    /// Enters a run into the status that an operator before this one has started without saying so.
+    async fn adopt(&mut self, job: &str) -> Result<(), Error> {
+        let uid = self.mirror.uid().unwrap_or_default();
+        if let Some(run) = self.runs.adopt(job, &uid).await? {
+            let status = ImageMirrorStatus {
+                run: Some(run),
+                ..self.previous()
+            };
+            self.write(&status).await?;
+            self.mirror.status = Some(status);
+        }
+        Ok(())
     }
 
     /// Says how far a run is. What only counts on is not said more often than anybody would look.

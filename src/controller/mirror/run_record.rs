@@ -1,7 +1,9 @@
 //! What the status says of runs: the one that goes on, and the last ones that have ended. Pure.
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
 
 use super::runs::RunResult as Ended;
 use super::step::{RunObservation, Trigger};
@@ -13,13 +15,34 @@ const REMEMBERED_RUNS: usize = 5;
 
 /// The entry of a run that has just been started.
 pub(super) fn started(job: &str, plan: &Plan, now: Timestamp) -> RunStatus {
-    let copies = plan.images.iter().map(|image| image.destinations.len());
     RunStatus {
         job: job.to_owned(),
         start_time: Some(Time(now)),
-        images_planned: i64::try_from(copies.sum::<usize>()).unwrap_or(i64::MAX),
+        images_planned: copies(plan),
         ..RunStatus::default()
     }
+}
+
+/// Whether a run is missing in the status: the operator ended after it had started it, and before it could say
+/// so.
+pub(super) fn is_unknown(job: &str, previous: &ImageMirrorStatus) -> bool {
+    previous.run.as_ref().is_none_or(|run| run.job != job)
+}
+
+/// The entry of a run that was found without one. Its plan may be gone.
+pub(super) fn found(job: &Job, plan: Option<&Plan>) -> RunStatus {
+    RunStatus {
+        job: job.name_any(),
+        start_time: job.metadata.creation_timestamp.clone(),
+        images_planned: plan.map_or(0, copies),
+        ..RunStatus::default()
+    }
+}
+
+/// How many copies a plan is.
+fn copies(plan: &Plan) -> i64 {
+    let copies = plan.images.iter().map(|image| image.destinations.len());
+    i64::try_from(copies.sum::<usize>()).unwrap_or(i64::MAX)
 }
 
 /// Writes down how far a run is. A worker that was replaced begins to count anew; what was sent before stays
@@ -89,4 +112,42 @@ pub(super) fn history(previous: &ImageMirrorStatus, ended: Option<&RunStatus>) -
 
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_the_status_does_not_know_is_entered_as_its_objects_say() {
+        let job: Job = serde_json::from_value(json!({
+            "metadata": {"name": "new", "creationTimestamp": "2026-11-28T12:00:00Z"},
+        }))
+        .unwrap();
+        let access = json!({"insecure": false});
+        let destination = |reference: &str| json!({"reference": reference, "access": access});
+        let digest = crate::oci::Digest::sha256(b"manifest");
+        let plan: Plan = serde_json::from_value(json!({
+            "version": Plan::VERSION, "shards": 1, "options": crate::copy::PlannedOptions::default(),
+            "images": [{
+                "source": "one.test/app:1", "digest": digest, "access": access,
+                "destinations": [destination("two.test/app:1"), destination("three.test/app:1")],
+            }],
+        }))
+        .unwrap();
+        let mut status = ImageMirrorStatus::default();
+        assert!(is_unknown("new", &status));
+        status.run = Some(started("old", &plan, Timestamp::UNIX_EPOCH));
+        assert!(is_unknown("new", &status));
+
+        let run = found(&job, Some(&plan));
+        assert_eq!((run.job.as_str(), run.images_planned), ("new", 2));
+        assert_eq!(run.start_time, job.metadata.creation_timestamp);
+        assert_eq!((run.completion_time.as_ref(), run.result), (None, None));
+        status.run = Some(run);
+        assert!(!is_unknown("new", &status));
+        assert_eq!(found(&job, None).images_planned, 0);
+    }
 }

@@ -15,8 +15,9 @@ use super::job::{MIRROR_UID_LABEL, Run};
 use super::job_state::{JobsOfMirror, job_failure};
 use super::pod::CONTAINER;
 use super::pod_state::{is_running, obstacle, report};
+use super::run_record;
 use super::status::WorkerState;
-use crate::api::{FIELD_MANAGER, ImageMirror, is_controlled_by};
+use crate::api::{FIELD_MANAGER, ImageMirror, RunStatus, is_controlled_by};
 use crate::controller::request::{RequestError, request};
 use crate::copy::{Copied, Effect, Failure, Plan, Progress, Record, Report, ReportedFailure};
 use crate::{packed, worker};
@@ -159,6 +160,27 @@ impl Runs {
         }))
     }
 
+    /// Finishes what was begun when the operator ended between starting a run and saying so. [`None`] if the run is
+    /// gone.
+    pub(super) async fn adopt(
+        &self,
+        job: &str,
+        mirror_uid: &str,
+    ) -> Result<Option<RunStatus>, RequestError> {
+        let Some(job) = request(self.jobs.get_opt(job)).await? else {
+            return Ok(None);
+        };
+        let name = job.name_any();
+        let plan = match request(self.config_maps.get_opt(&name)).await? {
+            Some(plan) if self.is_of_mirror(&plan, mirror_uid).await? => {
+                self.hand_over_plan(&name, &job).await?;
+                plan_in(plan)
+            }
+            Some(_) | None => None,
+        };
+        Ok(Some(run_record::found(&job, plan.as_ref())))
+    }
+
     /// Makes the Job the owner of the plan, so that both are collected together.
     async fn hand_over_plan(&self, name: &str, job: &Job) -> Result<(), RequestError> {
         let Some(owner) = job.controller_owner_ref(&()) else {
@@ -281,17 +303,19 @@ impl Runs {
     /// The plan of a run; [`None`] when it is gone.
     async fn plan(&self, job: &str) -> Result<Option<Plan>, RequestError> {
         let config_map = request(self.config_maps.get_opt(job)).await?;
-        let packed = config_map.and_then(|config_map| {
-            let mut entries = config_map.binary_data?;
-            entries.remove(worker::PLAN_FILE)
-        });
-        Ok(packed.and_then(|packed| packed::unpack(&packed.0, worker::MAX_PLAN_BYTES).ok()))
+        Ok(config_map.and_then(plan_in))
     }
 
     async fn pods_of(&self, job: &str) -> Result<Vec<Pod>, RequestError> {
         let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
         Ok(request(self.pods.list(&of_job)).await?.items)
     }
+}
+
+/// The plan that an object holds; [`None`] if it is none.
+fn plan_in(config_map: ConfigMap) -> Option<Plan> {
+    let packed = config_map.binary_data?.remove(worker::PLAN_FILE)?;
+    packed::unpack(&packed.0, worker::MAX_PLAN_BYTES).ok()
 }
 
 /// Everything that a plan copies.

@@ -35,6 +35,17 @@ pub(super) enum Step {
     Scan(Trigger),
 }
 
+impl Step {
+    /// The Job of the run that it is about.
+    pub(super) fn run<'a>(&'a self, newest: Option<&'a RunObservation>) -> Option<&'a str> {
+        match self {
+            Self::Follow { job } | Self::GiveUp { job } => Some(job),
+            Self::Scan(Trigger::RunEnded) => newest.map(|run| run.job.as_str()),
+            Self::Rest | Self::Finalize | Self::Wait(_) | Self::Scan(_) => None,
+        }
+    }
+}
+
 /// Why a scan happens now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trigger {
