@@ -60,6 +60,13 @@ check: packages tools ## run all tests that need no cluster
 e2e: tools ## run the end-to-end tests on a real cluster (ARGS="copying" for some of them)
 	@e2e/run $(ARGS)
 
+# Scenarios whose cuts are all played.
+SCENARIOS ?= all
+
+.PHONY: crash
+crash: ## kill the operator at each request of its scenarios (SCENARIOS="Prune NewImage" for some; about 20 minutes)
+	@TRANSSHIP_E2E_CRASH="$(SCENARIOS)" e2e/run crash::
+
 .PHONY: fuzz
 fuzz: ## fuzz for four hours, or SECONDS_OF_FUZZING=60 (ARGS="manifest challenge" for some targets)
 	@fuzz/run $(SECONDS_OF_FUZZING) $(ARGS)

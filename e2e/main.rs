@@ -16,6 +16,7 @@ mod audit;
 mod bad_input;
 mod conflict;
 mod copying;
+mod crash;
 mod drift;
 mod form;
 mod gitops;

@@ -7,7 +7,9 @@ mod cluster;
 mod image;
 mod mirror;
 mod process;
+mod proxy;
 mod registry;
+mod registry_api;
 mod tool;
 mod wait;
 
@@ -15,6 +17,8 @@ pub(crate) use cluster::{Cluster, Namespace, OPERATOR_NAMESPACE};
 pub(crate) use image::{BIG_IMAGE, BIG_LAYER_BYTES, push_big_image};
 pub(crate) use mirror::{Mirror, conditions, destination_states};
 pub(crate) use process::{find_process, kill, peak_resident_bytes};
+pub(crate) use proxy::{Cut, Moment, Point, Proxy};
 pub(crate) use registry::{ReadOnlyRegistry, Registry, incomplete_tag};
+pub(crate) use registry_api::TinyImage;
 pub(crate) use tool::{run, run_with_input, try_run};
 pub(crate) use wait::eventually;

@@ -91,7 +91,7 @@ impl Registry {
         &self.login().password
     }
 
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         &self.login().authority
     }
 
@@ -205,7 +205,7 @@ impl Registry {
         sizes.map(|data| data.len()).max().unwrap_or_default()
     }
 
-    fn client(&self) -> reqwest::Client {
+    pub(super) fn client(&self) -> reqwest::Client {
         let mut builder = reqwest::Client::builder();
         if let Some(login) = &self.login {
             let authority = reqwest::Certificate::from_pem(login.authority.as_bytes()).unwrap();
@@ -214,7 +214,7 @@ impl Registry {
         builder.build().unwrap()
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         client: &reqwest::Client,
         method: reqwest::Method,

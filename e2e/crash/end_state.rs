@@ -1,0 +1,147 @@
+//! What is left in the end, in a form that is the same for two runs of one scenario.
+//!
+//! Left out is what differs between any two runs: times, random names, and how many bytes and blobs were sent,
+//! skipped and mounted, which depends on which of two images is first.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
+use transship::api::ImageMirror;
+
+/// Fields of the status, and of its runs, that are no part of an end state.
+const TIMES: [&str; 3] = ["lastScanTime", "lastSyncTime", "nextScanTime"];
+const COUNTS: [&str; 4] = ["bytes", "blobsCopied", "blobsMounted", "blobsSkipped"];
+
+const THERE: &str = "that is there";
+const GONE: &str = "that is gone";
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct EndState {
+    /// What the destinations hold, by registry and tag.
+    pub(super) tags: BTreeMap<String, String>,
+    /// Finalizers and status of the mirror; nothing when it is gone.
+    mirror: Option<Value>,
+    /// Each of the objects that the mirror owns, as what it is and whose.
+    objects: Vec<String>,
+    /// Jobs that have been started from first to last.
+    jobs: usize,
+}
+
+impl EndState {
+    /// Reads it in a namespace. `started` are the names of all Jobs that ever were.
+    pub(super) async fn read(
+        client: &Client,
+        namespace: &str,
+        mirror: Option<&ImageMirror>,
+        tags: BTreeMap<String, String>,
+        started: &[String],
+    ) -> Self {
+        let jobs: Api<Job> = Api::namespaced(client.clone(), namespace);
+        let jobs = jobs.list(&ListParams::default()).await.unwrap().items;
+        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        let maps = maps.list(&ListParams::default()).await.unwrap().items;
+        let owners: Vec<String> = jobs
+            .iter()
+            .filter_map(kube::ResourceExt::uid)
+            .chain(mirror.and_then(kube::ResourceExt::uid))
+            .collect();
+        let of_job = |job: &Job| describe(job, "Job", &owners, started);
+        let of_map = |map: &ConfigMap| describe(map, "ConfigMap", &owners, started);
+        let maps = maps
+            .iter()
+            .filter(|map| map.name_any() != "kube-root-ca.crt");
+        let mut objects: Vec<String> = jobs.iter().map(of_job).chain(maps.map(of_map)).collect();
+        objects.sort();
+        let mut distinct = started.to_vec();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!(
+            distinct.len(),
+            started.len(),
+            "a run was started twice: {started:?}"
+        );
+        Self {
+            tags: tags
+                .into_iter()
+                .map(|(tag, digest)| (tag.replace(namespace, "NAMESPACE"), digest))
+                .collect(),
+            mirror: mirror.map(|mirror| normal_mirror(mirror, namespace)),
+            objects,
+            jobs: started.len(),
+        }
+    }
+
+    /// Whether every object has its owner.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.objects.iter().any(|object| object.contains(GONE))
+    }
+}
+
+/// An object as its kind, the kind of its owner, and whether that is there; named like a run, it has the run's number.
+fn describe(
+    object: &impl kube::ResourceExt,
+    kind: &str,
+    owners: &[String],
+    started: &[String],
+) -> String {
+    let name = object.name_any();
+    let run = started.iter().position(|job| *job == name);
+    let what = run.map_or_else(|| page(&name), |run| format!("of run {run}"));
+    let owned = object.owner_references().iter().map(|owner| {
+        let is_there = owners.contains(&owner.uid);
+        format!("{} {}", owner.kind, if is_there { THERE } else { GONE })
+    });
+    format!("{kind} {what}, owned by {:?}", owned.collect::<Vec<_>>())
+}
+
+/// The name of a page has the list, the identity of the mirror and a number behind the mirror's name.
+fn page(name: &str) -> String {
+    match name.split('-').collect::<Vec<_>>()[..] {
+        [_, list, _, number] => format!("{list} {number}"),
+        _ => format!("called {name}"),
+    }
+}
+
+fn normal_mirror(mirror: &ImageMirror, namespace: &str) -> Value {
+    let mut status = serde_json::to_value(&mirror.status).unwrap();
+    for time in TIMES {
+        if !status[time].is_null() {
+            status[time] = json!("TIME");
+        }
+    }
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        condition["lastTransitionTime"] = json!("TIME");
+    }
+    if let Some(run) = status.get_mut("run") {
+        normal_run(run);
+    }
+    for run in status["history"].as_array_mut().into_iter().flatten() {
+        normal_run(run);
+    }
+    let text = json!({"finalizers": mirror.finalizers(), "status": status}).to_string();
+    let uid = mirror.uid().unwrap();
+    let text = text
+        .replace(namespace, "NAMESPACE")
+        .replace(&uid.chars().take(8).collect::<String>(), "UID");
+    serde_json::from_str(&text).unwrap()
+}
+
+fn normal_run(run: &mut Value) {
+    let Some(run) = run.as_object_mut() else {
+        return;
+    };
+    run.remove("job");
+    for count in COUNTS {
+        run.remove(count);
+    }
+    for time in ["startTime", "completionTime"] {
+        if let Some(time) = run.get_mut(time) {
+            *time = json!("TIME");
+        }
+    }
+}
