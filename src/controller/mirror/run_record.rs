@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::runs::RunResult as Ended;
 use super::step::{RunObservation, Trigger};
-use crate::api::{ImageMirrorStatus, RunResult, RunStatus};
+use crate::api::{ImageMirrorStatus, ImageStatus, RunResult, RunStatus};
 use crate::copy::{Plan, Progress};
+use crate::reason::Reason;
 
 /// Runs that the status remembers.
 const REMEMBERED_RUNS: usize = 5;
@@ -32,12 +33,13 @@ pub(super) fn count(run: &mut RunStatus, progress: Progress) {
     run.images_copied = run.images_copied.max(number(progress.images_written));
 }
 
-/// The entry of the run whose end has just been noticed.
+/// The entry of the run whose end has just been noticed; `images` are as the scan after it has found them.
 pub(super) fn ended(
     previous: &ImageMirrorStatus,
     trigger: Trigger,
     newest: Option<&RunObservation>,
     result: Option<&Ended>,
+    images: &[ImageStatus],
     now: Timestamp,
 ) -> Option<RunStatus> {
     let recorded = previous.run.as_ref();
@@ -53,7 +55,10 @@ pub(super) fn ended(
     };
     let recorded = recorded.filter(|run| run.job == newest.job);
     let counts = &result.counts;
-    let failed = result.ended.job_failure.is_some() || !result.ended.failures.is_empty();
+    // Whoever says of a Job that it is complete: what counts is what the destination holds.
+    let failed = result.ended.job_failure.is_some()
+        || !result.ended.failures.is_empty()
+        || images.iter().any(is_contradicted);
     Some(RunStatus {
         job: newest.job.clone(),
         start_time: recorded.and_then(|run| run.start_time.clone()),
@@ -73,6 +78,14 @@ pub(super) fn ended(
     })
 }
 
+/// Whether the destination lacks what the workers said to have put there.
+fn is_contradicted(image: &ImageStatus) -> bool {
+    image.destinations.iter().any(|destination| {
+        let reason = destination.reason.as_deref().and_then(Reason::from_name);
+        reason == Some(Reason::DestinationMismatch)
+    })
+}
+
 /// The last runs, with the one that has just ended.
 pub(super) fn history(previous: &ImageMirrorStatus, ended: Option<&RunStatus>) -> Vec<RunStatus> {
     let others = previous
@@ -89,4 +102,34 @@ pub(super) fn history(previous: &ImageMirrorStatus, ended: Option<&RunStatus>) -
 
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_said_to_be_complete_has_failed_when_nothing_arrived() {
+        let run = RunObservation {
+            job: "web-1".to_owned(),
+            generation: 1,
+            ended: true,
+        };
+        let ended_with = |destination: serde_json::Value| {
+            let images: Vec<ImageStatus> =
+                serde_json::from_value(json!([{"source": "a", "destinations": [destination]}]))
+                    .unwrap();
+            let (previous, result) = (ImageMirrorStatus::default(), Ended::default());
+            let now = Timestamp::UNIX_EPOCH;
+            let trigger = Trigger::RunEnded;
+            let ended = ended(&previous, trigger, Some(&run), Some(&result), &images, now);
+            ended.unwrap().result
+        };
+        let present = json!({"reference": "b", "state": "Present"});
+        assert_eq!(ended_with(present), Some(RunResult::Succeeded));
+        let missing = json!({"reference": "b", "state": "Failed", "reason": "DestinationMismatch"});
+        assert_eq!(ended_with(missing), Some(RunResult::Failed));
+    }
 }
