@@ -308,6 +308,7 @@ impl Reconciler<'_> {
             trigger,
             jobs.newest.as_ref(),
             result.as_ref(),
+            &decision.images,
             self.now,
         );
         let input = self.status_input(&previous, trigger, wanted.interval);

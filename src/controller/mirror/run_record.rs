@@ -7,8 +7,9 @@ use kube::ResourceExt as _;
 
 use super::runs::RunResult as Ended;
 use super::step::{RunObservation, Trigger};
-use crate::api::{ImageMirrorStatus, RunResult, RunStatus};
+use crate::api::{ImageMirrorStatus, ImageStatus, RunResult, RunStatus};
 use crate::copy::{Plan, Progress};
+use crate::reason::Reason;
 
 /// Runs that the status remembers.
 const REMEMBERED_RUNS: usize = 5;
@@ -55,12 +56,13 @@ pub(super) fn count(run: &mut RunStatus, progress: Progress) {
     run.images_copied = run.images_copied.max(number(progress.images_written));
 }
 
-/// The entry of the run whose end has just been noticed.
+/// The entry of the run whose end has just been noticed; `images` are as the scan after it has found them.
 pub(super) fn ended(
     previous: &ImageMirrorStatus,
     trigger: Trigger,
     newest: Option<&RunObservation>,
     result: Option<&Ended>,
+    images: &[ImageStatus],
     now: Timestamp,
 ) -> Option<RunStatus> {
     let recorded = previous.run.as_ref();
@@ -76,7 +78,10 @@ pub(super) fn ended(
     };
     let recorded = recorded.filter(|run| run.job == newest.job);
     let counts = &result.counts;
-    let failed = result.ended.job_failure.is_some() || !result.ended.failures.is_empty();
+    // Whoever says of a Job that it is complete: what counts is what the destination holds.
+    let failed = result.ended.job_failure.is_some()
+        || !result.ended.failures.is_empty()
+        || images.iter().any(is_contradicted);
     Some(RunStatus {
         job: newest.job.clone(),
         start_time: recorded.and_then(|run| run.start_time.clone()),
@@ -93,6 +98,14 @@ pub(super) fn ended(
         blobs_copied: number(counts.blobs_copied),
         blobs_mounted: number(counts.blobs_mounted),
         blobs_skipped: number(counts.blobs_skipped),
+    })
+}
+
+/// Whether the destination lacks what the workers said to have put there.
+fn is_contradicted(image: &ImageStatus) -> bool {
+    image.destinations.iter().any(|destination| {
+        let reason = destination.reason.as_deref().and_then(Reason::from_name);
+        reason == Some(Reason::DestinationMismatch)
     })
 }
 
@@ -149,5 +162,28 @@ mod tests {
         status.run = Some(run);
         assert!(!is_unknown("new", &status));
         assert_eq!(found(&job, None).images_planned, 0);
+    }
+
+    #[test]
+    fn a_run_that_is_said_to_be_complete_has_failed_when_nothing_arrived() {
+        let run = RunObservation {
+            job: "web-1".to_owned(),
+            generation: 1,
+            ended: true,
+        };
+        let ended_with = |destination: serde_json::Value| {
+            let images: Vec<ImageStatus> =
+                serde_json::from_value(json!([{"source": "a", "destinations": [destination]}]))
+                    .unwrap();
+            let (previous, result) = (ImageMirrorStatus::default(), Ended::default());
+            let now = Timestamp::UNIX_EPOCH;
+            let trigger = Trigger::RunEnded;
+            let ended = ended(&previous, trigger, Some(&run), Some(&result), &images, now);
+            ended.unwrap().result
+        };
+        let present = json!({"reference": "b", "state": "Present"});
+        assert_eq!(ended_with(present), Some(RunResult::Succeeded));
+        let missing = json!({"reference": "b", "state": "Failed", "reason": "DestinationMismatch"});
+        assert_eq!(ended_with(missing), Some(RunResult::Failed));
     }
 }
