@@ -89,6 +89,18 @@ fn patch(namespace: &Namespace, user: &[&str], name: &str, spec: &Value) -> Resu
     try_run(&[&command[..], user].concat())
 }
 
+/// The API server takes a moment to notice a policy.
+async fn policy_holds(namespace: &Namespace, user: &[&str], refused: &Value) {
+    eventually("the policy", || async {
+        if apply(namespace, user, "first", refused).is_err() {
+            return Ok(());
+        }
+        namespace.kubectl(&["delete", "imir", "first"]);
+        Err("admitted".to_owned())
+    })
+    .await;
+}
+
 fn assert_refused(answer: Result<String, String>, texts: &[&str]) {
     let message = answer.expect_err("it was admitted");
     for text in texts {
@@ -125,18 +137,8 @@ async fn what_is_not_allowed_is_refused_and_says_what_is() {
         &namespace.name,
         "example.com/kind=team",
     ]);
-    // The API server takes a moment to notice.
     let first = spec(&image("ghcr.io/org/app:1"), &own);
-    eventually("the policy", || async {
-        match apply(&namespace, &[], "first", &first) {
-            Err(_) => Ok(()),
-            Ok(_) => {
-                namespace.kubectl(&["delete", "imir", "first"]);
-                Err("admitted".to_owned())
-            }
-        }
-    })
-    .await;
+    policy_holds(&namespace, &[], &first).await;
     let refused = apply(&namespace, &[], "first", &first);
     assert_refused(
         refused,
@@ -276,16 +278,7 @@ async fn nobody_uses_a_secret_through_a_mirror_who_may_not_get_it() {
         ]),
     );
     let policies = Policies::install();
-    eventually("the policy", || async {
-        match apply(&namespace, &user, "first", &naming("forbidden")[0]) {
-            Err(_) => Ok(()),
-            Ok(_) => {
-                namespace.kubectl(&["delete", "imir", "first"]);
-                Err("admitted".to_owned())
-            }
-        }
-    })
-    .await;
+    policy_holds(&namespace, &user, &naming("forbidden")[0]).await;
     for spec in naming("forbidden") {
         assert_refused(
             apply(&namespace, &user, "bad", &spec),

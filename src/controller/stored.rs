@@ -110,7 +110,7 @@ impl Resource for StoredMirror {
 
 #[cfg(test)]
 mod tests {
-    use kube::ResourceExt as _;
+    use kube::ResourceExt;
     use kube::core::ObjectList;
     use rstest::rstest;
     use serde_json::json;
@@ -169,7 +169,7 @@ mod tests {
             ],
         });
         let list: ObjectList<StoredMirror> = serde_json::from_value(list).unwrap();
-        let names: Vec<_> = list.items.iter().map(|mirror| mirror.name_any()).collect();
+        let names: Vec<_> = list.items.iter().map(ResourceExt::name_any).collect();
         assert_eq!(names, ["web", "good"]);
         assert!(list.items[0].readable().is_none());
         assert!(list.items[1].readable().is_some());
