@@ -4,7 +4,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 
-use super::stage::Stage;
+use super::stage::{SOURCES, Stage};
 use crate::harness::{Cluster, TinyImage};
 
 /// More images than a status lists.
@@ -45,7 +45,11 @@ impl Scenario {
     /// What all scenarios share.
     pub(super) async fn prepare(cluster: &Cluster) {
         let tags: Vec<_> = (1..=MANY).map(|number| format!("v{number}")).collect();
-        cluster.plain.put(&first(), MANY_REPOSITORY, &tags).await;
+        let plain = &cluster.plain;
+        plain.upload(&first(), SOURCES).await;
+        plain.upload(&second(), SOURCES).await;
+        plain.upload(&first(), MANY_REPOSITORY).await;
+        plain.tag(&first(), MANY_REPOSITORY, &tags).await;
     }
 
     pub(super) async fn play(self, stage: &Stage) {

@@ -18,7 +18,7 @@ use super::operator::Launch;
 use crate::harness::{Cluster, Cut, Proxy, TinyImage, conditions, eventually};
 
 /// The repository of all sources: their tags have the name of the namespace in them.
-const SOURCES: &str = "crash/source";
+pub(super) const SOURCES: &str = "crash/source";
 /// The only mirror.
 const MIRROR: &str = "mirror";
 /// An operator that has asked for nothing for so long has nothing to do.
@@ -80,7 +80,7 @@ impl Stage {
     pub(super) async fn push(&self, tag: &str, image: &TinyImage) -> String {
         let tag = self.tag(tag);
         let plain = &self.cluster.plain;
-        plain.put(image, SOURCES, std::slice::from_ref(&tag)).await;
+        plain.tag(image, SOURCES, std::slice::from_ref(&tag)).await;
         format!("{}/{SOURCES}:{tag}", plain.host)
     }
 
@@ -88,7 +88,8 @@ impl Stage {
     pub(super) async fn tamper(&self, tag: &str, image: &TinyImage) {
         let repository = format!("{}/one", self.namespace);
         let plain = &self.cluster.plain;
-        plain.put(image, &repository, &[self.tag(tag)]).await;
+        plain.upload(image, &repository).await;
+        plain.tag(image, &repository, &[self.tag(tag)]).await;
     }
 
     fn tag(&self, tag: &str) -> String {

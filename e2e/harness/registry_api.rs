@@ -43,8 +43,9 @@ impl TinyImage {
 }
 
 impl Registry {
-    /// Puts an image into a repository under some tags.
-    pub(crate) async fn put(&self, image: &TinyImage, repository: &str, tags: &[String]) {
+    /// Puts the content of an image into a repository, for [`Self::tag`]. Not while that is done for the same
+    /// image: the registry does not have a blob for the moment in which it gets it once more.
+    pub(crate) async fn upload(&self, image: &TinyImage, repository: &str) {
         let client = self.client();
         for blob in &image.blobs {
             let uploads = format!("{repository}/blobs/uploads/");
@@ -57,6 +58,11 @@ impl Registry {
             let put = put.body(blob.clone()).send().await.unwrap();
             put.error_for_status().unwrap();
         }
+    }
+
+    /// Points tags at an image whose content is there.
+    pub(crate) async fn tag(&self, image: &TinyImage, repository: &str, tags: &[String]) {
+        let client = self.client();
         for tag in tags {
             let path = format!("{repository}/manifests/{tag}");
             let put = self.request(&client, Method::PUT, &path);
