@@ -85,7 +85,7 @@ fn spec(cluster: &Cluster, namespace: &Namespace, tags: &str) -> Value {
     let repository = format!("{}/{}/source", cluster.plain.host, namespace.name);
     json!({
         "interval": "15s", "deletionPolicy": "Delete", "prune": {"mode": "Delete", "grace": "0s", "maxPercent": 100},
-        "compression": {"algorithm": "Zstd"},
+        "format": "OCI",
         "sources": [{"repository": repository, "insecure": true, "tags": {"include": [tags]}}],
         "destinations": [{
             "prefix": format!("{}/{}", cluster.secure.host, namespace.name), "path": "copy",

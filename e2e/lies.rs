@@ -195,7 +195,7 @@ fn foreign(namespace: &Namespace, kind: &str, name: &str) -> Value {
     let mut object: Value = serde_json::from_str(&object).unwrap();
     object["metadata"] =
         json!({"name": name, "namespace": namespace.name, "labels": {"whose": "theirs"}});
-    object["status"] = json!({});
+    object.as_object_mut().unwrap().remove("status");
     if kind == "job" {
         object["spec"]["selector"] = json!(null);
         object["spec"]["suspend"] = json!(true);

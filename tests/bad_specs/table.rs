@@ -236,13 +236,13 @@ fn contradictions(good: &Value) -> Vec<BadSpec> {
         });
     };
     add("two kinds of source", "spec.sources[1]", &|spec| {
-        spec["sources"][1]["repository"] = json!("two.test/a")
+        spec["sources"][1]["repository"] = json!("two.test/a");
     });
     add("no kind of source", "spec.sources[1]", &|spec| {
-        spec["sources"][1] = json!({})
+        spec["sources"][1] = json!({});
     });
     add("tags of an image", "spec.sources[1]", &|spec| {
-        spec["sources"][1]["tags"] = json!({})
+        spec["sources"][1]["tags"] = json!({});
     });
     add("an image twice", "spec.sources", &|spec| {
         let image = spec["sources"][1].clone();
@@ -280,26 +280,26 @@ fn contradictions(good: &Value) -> Vec<BadSpec> {
         spec["sources"] = json!([{"image": "[::1]:5000/a:1"}]);
     });
     add("platforms without a policy", "platforms", &|spec| {
-        spec["indexPolicy"] = json!("Preserve")
+        spec["indexPolicy"] = json!("Preserve");
     });
     add("a policy without platforms", "indexPolicy", &|spec| {
-        spec["platforms"] = json!([])
+        spec["platforms"] = json!([]);
     });
     add("a sparse index that is converted", "indexPolicy", &|spec| {
-        spec["indexPolicy"] = json!("Sparse")
+        spec["indexPolicy"] = json!("Sparse");
     });
     add("a level of nothing", "spec.compression", &|spec| {
-        spec["compression"] = json!({"level": 3})
+        spec["compression"] = json!({"level": 3});
     });
     add("a level that Gzip has not", "spec.compression", &|spec| {
-        spec["compression"]["level"] = json!(10)
+        spec["compression"]["level"] = json!(10);
     });
     add("Docker with Zstd", "format", &|spec| {
         spec["format"] = json!("Docker");
         spec["compression"] = json!({"algorithm": "Zstd"});
     });
     add("strict shards", "failurePolicy", &|spec| {
-        spec["failurePolicy"] = json!("Strict")
+        spec["failurePolicy"] = json!("Strict");
     });
     add(
         "a toleration of nothing",

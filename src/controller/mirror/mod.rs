@@ -466,19 +466,7 @@ impl Reconciler<'_> {
         if self.mirror.status.as_ref() == Some(status) {
             return Ok(());
         }
-        let name = self.mirror.name_any();
-        let patch = json!({
-            "apiVersion": ImageMirror::api_version(&()),
-            "kind": ImageMirror::kind(&()),
-            "metadata": {"name": name},
-            "status": status,
-        });
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        request(
-            self.api
-                .patch_status(&name, &parameters, &Patch::Apply(&patch)),
-        )
-        .await?;
+        write_status(&self.api, &self.mirror.name_any(), status).await?;
         self.context.status_pace.written(&key(&self.mirror));
         Ok(())
     }
@@ -500,6 +488,23 @@ impl Reconciler<'_> {
         self.publish(&notices::notices(previous, status, decision))
             .await;
     }
+}
+
+/// By server-side apply with one field manager for all: what it leaves out is gone from the status.
+async fn write_status(
+    api: &Api<StoredMirror>,
+    name: &str,
+    status: &ImageMirrorStatus,
+) -> Result<(), RequestError> {
+    let patch = json!({
+        "apiVersion": ImageMirror::api_version(&()),
+        "kind": ImageMirror::kind(&()),
+        "metadata": {"name": name},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    request(api.patch_status(name, &parameters, &Patch::Apply(&patch))).await?;
+    Ok(())
 }
 
 /// The earlier of two times, while there is one to wait for at all.

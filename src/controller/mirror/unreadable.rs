@@ -6,21 +6,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::runtime::controller::Action;
-use serde_json::{Value, json};
 
-use super::Error;
 use super::cleanup::{has_finalizer, set_finalizer};
 use super::status::{StatusInput, for_invalid_spec};
 use super::step::Trigger;
 use super::wanted::SpecError;
-use crate::api::{FIELD_MANAGER, ImageMirrorStatus};
+use super::{Error, write_status};
 use crate::controller::Context;
 use crate::controller::events::{Notice, Severity};
-use crate::controller::request::{RequestError, request};
+use crate::controller::request::RequestError;
 use crate::controller::stored::{StoredMirror, UnreadableMirror};
 use crate::reason::Reason;
+
+/// How long to wait before a status is written again that the API server has refused.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_hours(1);
 
 /// Says in the status what cannot be read. One that is deleted is let go with what it wrote.
 pub(super) async fn refuse(
@@ -60,60 +61,19 @@ pub(super) async fn refuse(
     if mirror.status.as_ref() == Some(&status) {
         return Ok(Action::await_change());
     }
-    match write(api, name, &previous, &status).await {
-        Ok(()) => {}
-        // The API server may check the whole object, and refuse to store it with any status.
-        Err(error) if error.refusal().is_some() => {
-            let notice = Notice::new(
-                Severity::Warning,
-                Reason::InvalidSpec,
-                mirror.problem.clone(),
-            );
+    match write_status(api, name, &status).await {
+        Ok(()) => Ok(Action::await_change()),
+        // With a value of another type it cannot evaluate its rules, and stores no status.
+        Err(RequestError::Kubernetes(kube::Error::Api(_))) => {
+            let problem = mirror.problem.clone();
+            let notice = Notice::new(Severity::Warning, Reason::InvalidSpec, problem);
             context.events.publish(&reference(mirror), &notice).await;
+            Ok(Action::requeue(PAUSE_AFTER_REFUSAL))
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error.into()),
     }
-    Ok(Action::await_change())
 }
 
 fn reference(mirror: &UnreadableMirror) -> ObjectReference {
     StoredMirror::Unreadable(Box::new(mirror.clone())).object_ref(&())
-}
-
-/// Not by server-side apply, for which the API server would have to understand the spec.
-async fn write(
-    api: &Api<StoredMirror>,
-    name: &str,
-    previous: &ImageMirrorStatus,
-    status: &ImageMirrorStatus,
-) -> Result<(), RequestError> {
-    let patch = json!({"status": replacement(&json!(previous), json!(status))});
-    let parameters = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    request(api.patch_status(name, &parameters, &Patch::Merge(&patch))).await?;
-    Ok(())
-}
-
-/// A merge patch that leaves nothing of what was there before.
-fn replacement(previous: &Value, mut next: Value) -> Value {
-    if let (Some(previous), Some(next)) = (previous.as_object(), next.as_object_mut()) {
-        for name in previous.keys() {
-            next.entry(name).or_insert(Value::Null);
-        }
-    }
-    next
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_of_the_status_before_is_left() {
-        let previous = json!({"run": {"job": "a"}, "present": 7});
-        let next = replacement(&previous, json!({"present": 0, "conditions": []}));
-        assert_eq!(next, json!({"run": null, "present": 0, "conditions": []}));
-    }
 }
