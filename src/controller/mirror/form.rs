@@ -83,7 +83,7 @@ fn policies(verify: &[Verification]) -> Result<Vec<Policy>, SpecError> {
         ) {
             (Some(keys), []) => Signers::Keys { keys, trusted_root },
             (None, identities @ [_, ..]) => Signers::Identities {
-                identities: identities.iter().map(identity).collect(),
+                identities: checked_identities(index, identities)?,
                 trusted_root: trusted_root
                     .ok_or(error("matchOIDCIdentity needs trustedRootSecretRef"))?,
             },
@@ -98,18 +98,31 @@ fn policies(verify: &[Verification]) -> Result<Vec<Policy>, SpecError> {
             },
             signers,
         };
-        let checked = policy.check();
+        let checked = policy.check_match();
         checked.map_err(|source| SpecError::Policy { index, source })?;
         Ok(policy)
     });
     policies.collect()
 }
 
-fn identity(identity: &OidcIdentity) -> Identity {
-    Identity {
-        issuer: Matcher::Regex(identity.issuer.clone()),
-        subject: Matcher::Regex(identity.subject.clone()),
-    }
+fn checked_identities(
+    index: usize,
+    identities: &[OidcIdentity],
+) -> Result<Vec<Identity>, SpecError> {
+    let identities = identities.iter().enumerate().map(|(number, written)| {
+        let identity = Identity {
+            issuer: Matcher::Regex(written.issuer.clone()),
+            subject: Matcher::Regex(written.subject.clone()),
+        };
+        let checked = identity.check();
+        checked.map_err(|source| SpecError::Identity {
+            index,
+            number,
+            source,
+        })?;
+        Ok(identity)
+    });
+    identities.collect()
 }
 
 fn referrers(rules: &ReferrerRules) -> Referrers {

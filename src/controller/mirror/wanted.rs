@@ -170,6 +170,12 @@ pub(crate) enum SpecError {
     Verify { index: usize, problem: &'static str },
     #[error("spec.verify[{index}].{source}")]
     Policy { index: usize, source: PolicyError },
+    #[error("spec.verify[{index}].matchOIDCIdentity[{number}].{source}")]
+    Identity {
+        index: usize,
+        number: usize,
+        source: PolicyError,
+    },
     #[error("spec.limits.bandwidth: {0}")]
     Bandwidth(BandwidthError),
     #[error("spec.sources[{index}]: exactly one of image and repository must be set")]
