@@ -19,15 +19,18 @@ struct Policies {
 }
 
 impl Policies {
-    /// Runs the commands of the guide, with the file that it shows.
-    fn install() -> Self {
+    /// Runs those commands of the guide that have `word` in them, with the file that it shows. The first policy is
+    /// installed by one test only: an API server does not find the parameters of a binding that comes after the last
+    /// one was removed.
+    fn install(word: &str) -> Self {
         let values = tempfile::NamedTempFile::new().unwrap();
         let (_, shown) = GUIDE.split_once("```yaml\n").unwrap();
         let (shown, _) = shown.split_once("```").unwrap();
         std::fs::write(&values, shown).unwrap();
         let commands = GUIDE
             .lines()
-            .filter_map(|line| line.strip_prefix("    helm "));
+            .filter_map(|line| line.strip_prefix("    helm "))
+            .filter(|command| command.contains(word));
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/transship");
         let mut count = 0;
         for command in commands {
@@ -40,7 +43,7 @@ impl Policies {
             run(&command);
             count += 1;
         }
-        assert_eq!(count, 2, "the commands of the guide");
+        assert_eq!(count, 1, "the command of the guide");
         Self { _values: values }
     }
 }
@@ -133,7 +136,7 @@ async fn what_is_not_allowed_is_refused_and_says_what_is() {
         &spec(&image("ghcr.io/old/app:1"), "old.example/app"),
     )
     .unwrap();
-    let policies = Policies::install();
+    let policies = Policies::install("allow.yaml");
     run(&[
         "kubectl",
         "label",
@@ -281,7 +284,7 @@ async fn nobody_uses_a_secret_through_a_mirror_who_may_not_get_it() {
             {"apiGroups": ["transship.dev"], "resources": ["imagemirrors"], "verbs": ["*"]},
         ]),
     );
-    let policies = Policies::install();
+    let policies = Policies::install("secretAuthorizer");
     policy_holds(&namespace, &user, &naming("forbidden")[0]).await;
     for spec in naming("forbidden") {
         assert_refused(
