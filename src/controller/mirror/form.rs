@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::wanted::SpecError;
+use super::spec_error::SpecError;
 use crate::api::{
     self, CompressionAlgorithm, ImageFormat, ImageMirrorSpec, IndexPolicy, OidcIdentity,
     ReferrerMode, ReferrerRules, SecretReference, Verification, VerificationProvider,

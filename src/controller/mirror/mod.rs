@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `step.rs` | what to do first | none |
 //! | `wanted.rs` | the spec as checked values | none |
+//! | `spec_error.rs` | why a spec cannot be acted upon | none |
 //! | `form.rs` | in which form images are wanted | none |
 //! | `claims.rs` | which mirror keeps a tag that several want | none |
 //! | `scan.rs` | asks registries for digests | registries |
@@ -42,6 +43,7 @@ mod run_record;
 mod runs;
 mod scan;
 mod silence;
+mod spec_error;
 mod status;
 mod step;
 mod unreadable;
@@ -72,9 +74,9 @@ use self::registries::Registries;
 pub(super) use self::registries::scan_patience;
 use self::runs::{RunResult, Runs, StartError};
 use self::scan::Scan;
+use self::spec_error::SpecError;
 use self::status::StatusInput;
 use self::step::{Step, Trigger, next_step, requested_at};
-use self::wanted::SpecError;
 pub(crate) use self::wanted::Wanted;
 use super::request::{RequestError, request};
 use super::stored::StoredMirror;

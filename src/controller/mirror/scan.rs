@@ -9,9 +9,8 @@ use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 
 use super::registries::{Registries, naming_secret};
-use super::wanted::{
-    Selected, SpecError, UnlistedRepository, Wanted, WantedImage, WantedRepository,
-};
+use super::spec_error::SpecError;
+use super::wanted::{Selected, UnlistedRepository, Wanted, WantedImage, WantedRepository};
 use crate::controller::creation_times::Creation;
 use crate::copy::{Failure, Side};
 use crate::inspect::creation_time;

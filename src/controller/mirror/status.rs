@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::decide::Decision;
 use super::run_record;
 use super::runs::RunState;
+use super::spec_error::SpecError;
 use super::step::Trigger;
-use super::wanted::SpecError;
 use crate::api::{
     ConditionType, Conditions, ImageMirrorStatus, ImageState, ImageStatus, find_condition,
 };

@@ -10,9 +10,9 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 
 use super::cleanup::{has_finalizer, set_finalizer};
+use super::spec_error::SpecError;
 use super::status::{StatusInput, for_invalid_spec};
 use super::step::Trigger;
-use super::wanted::SpecError;
 use super::{Error, write_status};
 use crate::controller::Context;
 use crate::controller::events::{Notice, Severity};
