@@ -254,7 +254,9 @@ async fn the_operator_may_read_a_secret_by_name_and_list_none() {
         ("create", "pods"),
         ("create", "pods/exec"),
         ("delete", "configmaps"),
-        ("patch", "imagemirrors.transship.dev"),
+        ("create", "imagemirrors.transship.dev"),
+        ("update", "imagemirrors.transship.dev"),
+        ("delete", "imagemirrors.transship.dev"),
         ("impersonate", "users"),
         ("update", "roles.rbac.authorization.k8s.io"),
     ] {
