@@ -19,7 +19,8 @@ pub(super) struct DestinationState {
     pub(super) place: Arc<dyn Destination>,
     /// How many images go there.
     images: usize,
-    existing: OnceCell<Existing>,
+    /// What the place says that it holds, or why it does not say so.
+    listing: OnceCell<Result<Existing, Error>>,
     manifests: Mutex<HashMap<Digest, ManifestState>>,
 }
 
@@ -29,15 +30,15 @@ type ManifestState = Arc<tokio::sync::Mutex<bool>>;
 impl DestinationState {
     /// What was there when the run began. A place that does not say may hold anything.
     pub(super) async fn existing(&self) -> &Existing {
-        self.existing
+        self.listing().await.as_ref().unwrap_or(&Existing::Unknown)
+    }
+
+    async fn listing(&self) -> &Result<Existing, Error> {
+        self.listing
             .get_or_init(|| async {
-                self.place
-                    .existing()
-                    .await
-                    .inspect_err(|error| {
-                        tracing::debug!(destination = self.place.name(), %error, "the destination does not say what it holds");
-                    })
-                    .unwrap_or(Existing::Unknown)
+                self.place.existing().await.inspect_err(|error| {
+                    tracing::debug!(destination = self.place.name(), %error, "the destination does not say what it holds");
+                })
             })
             .await
     }
@@ -45,7 +46,7 @@ impl DestinationState {
     /// Whether `tag` may be there: [`false`] only if that is certain and cheaper to know than to ask
     /// for the tag.
     pub(super) async fn may_have(&self, tag: Option<&Tag>) -> bool {
-        if self.images < 2 && self.existing.get().is_none() {
+        if self.images < 2 && self.listing.get().is_none() {
             return true;
         }
         match (self.existing().await, tag) {
@@ -73,11 +74,16 @@ impl DestinationState {
     }
 
     /// The digest under a tag that may not be moved. A look that is denied shows nothing only if the
-    /// tag is not in the list of tags either.
+    /// tag is not in the list of tags either, or that is denied as well: then the whole repository is
+    /// absent or hidden, and the first write tells which.
     pub(super) async fn find_protected(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         let found = self.place.find_manifest(ManifestReference::Tag(tag)).await;
         match found {
-            Err(error) if is_denied(&error) && self.is_new(tag).await => Ok(None),
+            Err(error) if is_denied(&error) => match self.listing().await {
+                Err(listing) if is_denied(listing) => Ok(None),
+                Ok(_) if self.is_new(tag).await => Ok(None),
+                Ok(_) | Err(_) => Err(error),
+            },
             found => found,
         }
     }
@@ -153,7 +159,7 @@ impl Places {
                     .or_insert_with(|| DestinationState {
                         place: Arc::clone(&target.place),
                         images: 0,
-                        existing: OnceCell::new(),
+                        listing: OnceCell::new(),
                         manifests: Mutex::default(),
                     })
                     .images += 1;

@@ -122,16 +122,22 @@ async fn a_tag_that_may_not_be_looked_at_is_not_overwritten() {
     assert_eq!(scene.destination.writes(), 0);
 }
 
-/// Some registries deny the look at what is absent.
+/// Some registries deny the look at what is absent, and the list of a repository that does not exist yet.
+#[rstest]
 #[tokio::test]
-async fn a_tag_that_is_denied_and_not_listed_is_written() {
+async fn a_tag_that_is_denied_and_not_listed_is_written(
+    #[values(TagPolicy::Keep, TagPolicy::Fail)] existing: TagPolicy,
+    #[values(true, false)] repository_exists: bool,
+) {
     let destination = Registry::builder().dialect(Dialect::Artifactory);
     let mut scene = Scene::between(Registry::start().await, destination.start().await);
-    scene.existing = TagPolicy::Keep;
+    scene.existing = existing;
     scene.source.seed_image("app", Some("v1"), &[b"layer"]);
-    scene
-        .destination
-        .seed_image("m/app", Some("v0"), &[b"other"]);
+    if repository_exists {
+        scene
+            .destination
+            .seed_image("m/app", Some("v0"), &[b"other"]);
+    }
     assert_eq!(copy(&scene, "v1").await.unwrap().effect, Effect::Written);
     assert!(scene.is_in_place(&wish("app", "m/app", "v1")));
 }

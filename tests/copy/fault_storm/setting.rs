@@ -315,8 +315,6 @@ impl Setting {
 
     /// Everything is in place, except where it may not be.
     pub(super) fn assert_all_settled(&self, outcomes: &Outcomes) {
-        let was_denied = |result: &Result<Copied, Failure>| matches!(result, Err(failure) if failure.reason == Reason::PushDenied);
-        let any_was_denied = outcomes.iter().flatten().any(was_denied);
         for (wish, outcome) in self.wishes.iter().zip(outcomes) {
             for ((number, repository), result) in wish.targets.iter().zip(outcome) {
                 let is_protected = self.protected(wish, *number, repository).is_some();
@@ -325,13 +323,6 @@ impl Setting {
                         assert_eq!(copied.effect == Effect::Kept, is_protected, "{copied:?}");
                     }
                     (Ok(copied), TagPolicy::Fail) => assert!(!is_protected, "{copied:?}"),
-                    // A tag that is listed and may not be looked at is never overwritten by who is to leave tags
-                    // alone, also where the registry only means that it has lost what the tag pointed at.
-                    (Err(Failure { reason, .. }), TagPolicy::Keep | TagPolicy::Fail)
-                        if *reason == Reason::PushDenied => {}
-                    // And in a strict run nothing else is moved then.
-                    (Err(Failure { reason, .. }), _)
-                        if *reason == Reason::HeldBack && any_was_denied => {}
                     (Err(Failure { reason, message }), existing) => {
                         assert_eq!(*reason, Reason::TagExists, "{message}");
                         assert!(is_protected && existing == TagPolicy::Fail, "{message}");
