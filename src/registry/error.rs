@@ -159,6 +159,16 @@ pub(super) enum Problem {
         status: StatusCode,
         code: Option<&'static str>,
     },
+    /// Says nothing of what the token was for: not that it is absent, nor that the registry cannot do it.
+    #[error(
+        "the token service of the registry refused a token with {}{}; check the credentials and what they may do",
+        .status.as_u16(),
+        in_parentheses(*.code)
+    )]
+    TokenRefused {
+        status: StatusCode,
+        code: Option<&'static str>,
+    },
     #[error("the registry lacks a blob or manifest that it points at; copy it again")]
     ContentMissing,
     #[error(
@@ -247,6 +257,7 @@ impl Problem {
             | Self::NotFound { .. }
             | Self::TagImmutable
             | Self::Rejected { .. }
+            | Self::TokenRefused { .. }
             | Self::Refused { .. }
             | Self::ForbiddenAddress(_)
             | Self::TooLarge { .. }
@@ -261,6 +272,9 @@ impl Problem {
             Self::Certificate(_) => ErrorKind::TlsUntrusted,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Denied { .. } | Self::ReadOnly { .. } => ErrorKind::Denied,
+            Self::TokenRefused { status, .. } if *status == StatusCode::FORBIDDEN => {
+                ErrorKind::Denied
+            }
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::ContentMissing => ErrorKind::ContentMissing,
             Self::TagImmutable => ErrorKind::TagImmutable,
@@ -268,6 +282,7 @@ impl Problem {
                 retry_after: *retry_after,
             },
             Self::Rejected { .. }
+            | Self::TokenRefused { .. }
             | Self::Refused { .. }
             | Self::ForbiddenAddress(_)
             | Self::TooLarge { .. }

@@ -210,6 +210,7 @@ impl Client {
             }
             Err(
                 Problem::Unauthorized { .. }
+                | Problem::TokenRefused { .. }
                 | Problem::Denied { .. }
                 | Problem::ReadOnly { .. }
                 | Problem::NotFound { .. }

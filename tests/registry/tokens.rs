@@ -271,6 +271,10 @@ async fn token_services_fail_in_the_class_of_their_answer() {
     for (code, body, kind) in [
         (401, String::new(), ErrorKind::Unauthorized),
         (403, String::new(), ErrorKind::Denied),
+        // It says nothing of the blob.
+        (400, String::new(), ErrorKind::Protocol),
+        (404, String::new(), ErrorKind::Protocol),
+        (405, String::new(), ErrorKind::Protocol),
         (500, String::new(), ErrorKind::Unreachable),
         (
             429,

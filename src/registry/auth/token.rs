@@ -116,7 +116,10 @@ impl TokenService {
         }
         // Lifetimes count from before the answer was written, so that slow answers do not extend them.
         let received_at = Instant::now();
-        let response = expect_success(transport, &method, response).await?;
+        let status = response.status();
+        let response = expect_success(transport, &method, response)
+            .await
+            .map_err(|problem| refused(status, problem))?;
         let body = transport
             .read_body(response, MAX_TOKEN_BYTES, "a token")
             .await?;
@@ -194,6 +197,17 @@ fn in_order<'a>(scopes: &'a Scopes, asked: Option<&'a str>) -> impl Iterator<Ite
     asked
         .into_iter()
         .chain(scopes.iter().filter(move |scope| Some(*scope) != asked))
+}
+
+/// What a registry would say of a manifest or blob, and a token service says of tokens.
+fn refused(status: StatusCode, problem: Problem) -> Problem {
+    match problem {
+        Problem::Denied { code }
+        | Problem::NotFound { code }
+        | Problem::ReadOnly { code }
+        | Problem::Rejected { code, .. } => Problem::TokenRefused { status, code },
+        problem => problem,
+    }
 }
 
 fn parse(body: &[u8], received_at: Instant) -> Result<Token, Problem> {
