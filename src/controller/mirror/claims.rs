@@ -5,7 +5,7 @@
 //! `docs/adr/0018-one-owner-per-tag.md`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -22,8 +22,11 @@ pub(super) enum ClaimedTags {
     One(Reference),
     /// What these rules select at the source, under the tag that the template makes of it.
     Selected {
-        /// The rules. They are compiled when somebody else wants the same repository, which is seldom.
+        /// The rules.
         rules: Rules,
+        /// What they select, once somebody else wants the same repository, which is seldom; [`None`] in it when
+        /// they are wrong.
+        selection: OnceLock<Option<TagSelection>>,
         /// The template of the tag.
         template: String,
     },
@@ -96,16 +99,17 @@ impl Claims {
         self.lock().forget(&(namespace.to_owned(), name.to_owned()));
     }
 
-    /// The mirror that keeps this destination in the place of `mirror`: how messages may call it.
-    pub(super) fn owner(&self, mirror: &ImageMirror, destination: &Reference) -> Option<String> {
+    /// Which of these destinations another mirror keeps in the place of `mirror`, and how messages may call that.
+    pub(super) fn owners<'a>(
+        &self,
+        mirror: &ImageMirror,
+        destinations: impl Iterator<Item = &'a Reference>,
+    ) -> BTreeMap<Reference, String> {
         let own = Claimant::of(mirror);
         let state = self.lock();
-        let claimants = state.repositories.get(&repository_name(destination))?;
-        let owner = claimants
-            .iter()
-            .take_while(|(claimant, _)| **claimant < own)
-            .find(|(_, claimed)| claimed.iter().any(|tags| tags.include(destination)));
-        owner.map(|(owner, _)| owner.name_for(&own))
+        let owned = destinations
+            .filter_map(|destination| Some((destination.clone(), state.owner(&own, destination)?)));
+        owned.collect()
     }
 
     /// Whether any mirror but this one wants the destination.
@@ -128,6 +132,16 @@ impl Claims {
 }
 
 impl State {
+    /// The oldest claimant of this destination, if it is older than `own`: how messages to that one may call it.
+    fn owner(&self, own: &Claimant, destination: &Reference) -> Option<String> {
+        let claimants = self.repositories.get(&repository_name(destination))?;
+        let owner = claimants
+            .iter()
+            .take_while(|(claimant, _)| *claimant < own)
+            .find(|(_, claimed)| claimed.iter().any(|tags| tags.include(destination)));
+        owner.map(|(owner, _)| owner.name_for(own))
+    }
+
     fn forget(&mut self, key: &(String, String)) {
         let Some(entry) = self.mirrors.remove(key) else {
             return;
@@ -170,14 +184,19 @@ impl ClaimedTags {
     fn include(&self, destination: &Reference) -> bool {
         match self {
             Self::One(claimed) => claimed == destination,
-            Self::Selected { rules, template } => {
+            Self::Selected {
+                rules,
+                selection,
+                template,
+            } => {
                 let Some(tag) = destination.tag() else {
                     return false;
                 };
                 match source_tag(template, tag) {
-                    SourceTag::Is(tag) => {
-                        TagSelection::new(rules).is_ok_and(|selection| selection.matches(&tag))
-                    }
+                    SourceTag::Is(tag) => selection
+                        .get_or_init(|| TagSelection::new(rules).ok())
+                        .as_ref()
+                        .is_some_and(|selection| selection.matches(&tag)),
                     SourceTag::Any => true,
                     SourceTag::None => false,
                 }
@@ -246,6 +265,11 @@ mod tests {
         json!({"prefix": "corp.test", "path": "{repository}"})
     }
 
+    fn owner(claims: &Claims, mirror: &ImageMirror, destination: &Reference) -> Option<String> {
+        let mut owners = claims.owners(mirror, std::iter::once(destination));
+        owners.remove(destination)
+    }
+
     fn claims(mirrors: &[&ImageMirror]) -> Claims {
         let claims = Claims::default();
         for mirror in mirrors {
@@ -271,11 +295,14 @@ mod tests {
         let tag = "corp.test/app:1".parse().unwrap();
         for order in [[&old, &new], [&new, &old]] {
             let claims = claims(&order);
-            assert_eq!(claims.owner(&old, &tag), None);
-            assert_eq!(claims.owner(&new, &tag).as_deref(), Some("ImageMirror old"));
+            assert_eq!(owner(&claims, &old, &tag), None);
+            assert_eq!(
+                owner(&claims, &new, &tag).as_deref(),
+                Some("ImageMirror old")
+            );
             assert!(claims.is_wanted_by_another(&old, &tag));
             let other = "corp.test/app:2".parse().unwrap();
-            assert_eq!(claims.owner(&new, &other), None);
+            assert_eq!(owner(&claims, &new, &other), None);
         }
     }
 
@@ -293,7 +320,11 @@ mod tests {
             &json!([{"image": "b.test/app:1"}]),
             &destination(),
         );
-        let owner = claims(&[&old, &new]).owner(&new, &"corp.test/app:1".parse().unwrap());
+        let owner = owner(
+            &claims(&[&old, &new]),
+            &new,
+            &"corp.test/app:1".parse().unwrap(),
+        );
         assert_eq!(
             owner.as_deref(),
             Some("an ImageMirror of another namespace")
@@ -316,8 +347,8 @@ mod tests {
         );
         let claims = claims(&[&b, &a]);
         let tag = "corp.test/app:1".parse().unwrap();
-        assert_eq!(claims.owner(&a, &tag), None);
-        assert!(claims.owner(&b, &tag).is_some());
+        assert_eq!(owner(&claims, &a, &tag), None);
+        assert!(owner(&claims, &b, &tag).is_some());
     }
 
     #[test]
@@ -344,11 +375,11 @@ mod tests {
         );
         changed.metadata.generation = Some(2);
         claims.enter(&changed);
-        assert_eq!(claims.owner(&new, &tag), None);
+        assert_eq!(owner(&claims, &new, &tag), None);
         claims.enter(&old);
-        assert!(claims.owner(&new, &tag).is_some());
+        assert!(owner(&claims, &new, &tag).is_some());
         claims.forget("team", "old");
-        assert_eq!(claims.owner(&new, &tag), None);
+        assert_eq!(owner(&claims, &new, &tag), None);
         assert!(!claims.is_wanted_by_another(&new, &tag));
     }
 
@@ -375,6 +406,9 @@ mod tests {
             &destination(),
         );
         let tag = format!("corp.test/app:{tag}").parse().unwrap();
-        assert_eq!(claims(&[&old, &new]).owner(&new, &tag).is_some(), expected);
+        assert_eq!(
+            owner(&claims(&[&old, &new]), &new, &tag).is_some(),
+            expected
+        );
     }
 }

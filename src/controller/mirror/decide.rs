@@ -26,8 +26,8 @@ pub(super) type CopyName = (String, String);
 /// The result of a run that has ended, as far as its workers could tell.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndedRun {
-    /// What they reported as failed.
-    pub(super) failures: Vec<RunFailure>,
+    /// What they reported as failed, and why.
+    pub(super) failures: BTreeMap<CopyName, Failure>,
     /// What they reported to have put in place; nothing as long as nobody has to know.
     pub(super) copied: BTreeMap<CopyName, Copied>,
     /// Why the Job failed, when it did not end well by itself.
@@ -42,17 +42,6 @@ impl EndedRun {
             .as_ref()
             .is_none_or(|planned| planned.contains(copy))
     }
-}
-
-/// One copy that the worker gave up.
-#[derive(Clone, Debug)]
-pub(super) struct RunFailure {
-    /// The source, fully written out.
-    pub(super) source: String,
-    /// The destination, fully written out.
-    pub(super) destination: String,
-    /// Why.
-    pub(super) failure: Failure,
 }
 
 /// Everything the decision depends on.

@@ -50,7 +50,7 @@ mod unreadable;
 mod verdict;
 mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ use super::turns::Turn;
 use super::{Context, key};
 use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, ImageStatus, RunStatus};
 use crate::copy::AccessReference;
-use crate::oci::{Digest, Reference};
+use crate::oci::Digest;
 use crate::packed::PackError;
 
 /// How long to wait for the pods of a run that was given up.
@@ -297,7 +297,10 @@ impl Reconciler<'_> {
             drift: self.mirror.spec.drift,
             form: &wanted.form,
             shards: wanted.shards,
-            owners: &self.owners(&scan),
+            owners: &self
+                .context
+                .claims
+                .owners(&self.mirror, scan.destinations()),
             fences: &fences,
         });
         let ended_run = result.as_ref().map(|result| &result.ended);
@@ -327,17 +330,6 @@ impl Reconciler<'_> {
             .await;
         self.publish(&pruned.notices).await;
         Ok(self.until_next_scan(&status))
-    }
-
-    /// What other mirrors keep of what this one wants.
-    fn owners(&self, scan: &Scan) -> BTreeMap<Reference, String> {
-        let images = scan.images.iter();
-        let wanted = images.flat_map(|image| &image.wanted.destinations);
-        let owned = wanted.filter_map(|wanted| {
-            let owner = self.context.claims.owner(&self.mirror, &wanted.reference)?;
-            Some((wanted.reference.clone(), owner))
-        });
-        owned.collect()
     }
 
     /// Keeps all images, and says where.

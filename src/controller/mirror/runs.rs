@@ -9,7 +9,7 @@ use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, Po
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::decide::{CopyName, EndedRun, RunFailure};
+use super::decide::{CopyName, EndedRun};
 use super::fence::{Fence, Fences};
 use super::job::{MIRROR_UID_LABEL, Run};
 use super::job_state::{JobsOfMirror, job_failure};
@@ -257,8 +257,7 @@ impl Runs {
         for report in pods.iter().filter_map(report) {
             result.counts = result.counts + done(&report);
             omitted += usize::try_from(report.failures_omitted).unwrap_or(usize::MAX);
-            let failures = report.failures.into_iter().map(RunFailure::from);
-            result.ended.failures.extend(failures);
+            result.ended.add_failures(report.failures);
         }
         result.failed = result.ended.failures.len().saturating_add(omitted);
         let job = request(self.jobs.get_opt(job)).await?;
@@ -338,20 +337,19 @@ fn done(report: &Report) -> Progress {
     }
 }
 
-impl From<ReportedFailure> for RunFailure {
-    fn from(reported: ReportedFailure) -> Self {
-        Self {
-            source: reported.source,
-            destination: reported.destination,
-            failure: Failure {
+impl EndedRun {
+    /// Adds what a worker reported. What is known already is as new or newer.
+    fn add_failures(&mut self, reported: Vec<ReportedFailure>) {
+        for reported in reported {
+            let failure = Failure {
                 reason: reported.reason,
                 message: reported.message,
-            },
+            };
+            let name = (reported.source, reported.destination);
+            self.failures.entry(name).or_insert(failure);
         }
     }
-}
 
-impl EndedRun {
     /// Adds what a log says of images. What is known already is as new or newer.
     fn add_records(&mut self, records: impl Iterator<Item = Record>) {
         for record in records {
@@ -373,11 +371,10 @@ impl EndedRun {
                     source,
                     destination,
                     failure,
-                } => self.failures.push(RunFailure {
-                    source,
-                    destination,
-                    failure,
-                }),
+                } => {
+                    let name = (source, destination);
+                    self.failures.entry(name).or_insert(failure);
+                }
                 Record::Progress(_) => {}
             }
         }

@@ -14,7 +14,7 @@ use super::wanted::{Selected, UnlistedRepository, Wanted, WantedImage, WantedRep
 use crate::controller::creation_times::Creation;
 use crate::copy::{Failure, Side};
 use crate::inspect::creation_time;
-use crate::oci::{Digest, Tag};
+use crate::oci::{Digest, Reference, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestHead;
 use crate::tag_selection::CreationTimes;
@@ -31,6 +31,15 @@ pub(super) struct Scan {
     pub(super) images: Vec<ImageScan>,
     /// Repositories of which nobody knows what is wanted.
     pub(super) unlisted: Vec<UnlistedRepository>,
+}
+
+impl Scan {
+    /// Everything that is wanted of destinations.
+    pub(super) fn destinations(&self) -> impl Iterator<Item = &Reference> {
+        let images = self.images.iter();
+        let wanted = images.flat_map(|image| &image.wanted.destinations);
+        wanted.map(|wanted| &wanted.reference)
+    }
 }
 
 /// What was found of one image.

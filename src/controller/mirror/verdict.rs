@@ -226,12 +226,8 @@ impl Case<'_> {
         if !run.was_to_copy(&names) {
             return None;
         }
-        let reported = run
-            .failures
-            .iter()
-            .find(|failure| (&failure.source, &failure.destination) == (&names.0, &names.1));
-        match (reported, self.previous) {
-            (Some(reported), _) => Some(self.naming_secret_of_side(&reported.failure)),
+        match (run.failures.get(&names), self.previous) {
+            (Some(reported), _) => Some(self.naming_secret_of_side(reported)),
             // An image beyond those that the status lists: whether its source moved is unknown, and
             // waiting for the next scan is the answer that cannot turn into a loop.
             (None, None) => Some(unreported_failure(run, told)),

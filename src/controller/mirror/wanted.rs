@@ -3,6 +3,7 @@
 //! Admission has refused most mistakes already; what it cannot say is refused here, with the field.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -221,6 +222,7 @@ impl Wanted {
                     None => ClaimedTags::One(planned.reference),
                     Some(rules) => ClaimedTags::Selected {
                         rules: rules.clone(),
+                        selection: OnceLock::new(),
                         template: destination.tag.clone(),
                     },
                 };

@@ -1,12 +1,14 @@
 //! What is decided in each situation.
 
+mod form;
+mod restraint;
+
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::ConversionStatus;
-use crate::controller::mirror::fence::Fence;
 use crate::controller::mirror::wanted::Wanted;
-use crate::copy::{Effect, PlannedOptions, TagPolicy};
 use crate::oci::MediaType;
 use crate::registry::ManifestHead;
 
@@ -74,23 +76,37 @@ fn form(fields: &Value) -> Form {
     Form::new(&serde_json::from_value(spec).unwrap()).unwrap()
 }
 
+static AS_IT_IS: LazyLock<Form> = LazyLock::new(|| form(&json!({})));
+static NO_OWNERS: BTreeMap<Reference, String> = BTreeMap::new();
+static NO_FENCES: LazyLock<Fences> = LazyLock::new(Fences::default);
+
+/// A situation of a plain copy that nothing stands in the way of.
+fn situation<'a>(
+    trigger: Trigger,
+    scan: &'a Scan,
+    previous: &'a [ImageStatus],
+    ended_run: Option<&'a EndedRun>,
+) -> Situation<'a> {
+    Situation {
+        trigger,
+        scan,
+        ended_run,
+        previous,
+        drift: DriftPolicy::Correct,
+        form: &AS_IT_IS,
+        shards: 1,
+        owners: &NO_OWNERS,
+        fences: &NO_FENCES,
+    }
+}
+
 fn decide_with(
     trigger: Trigger,
     scan: &Scan,
     previous: &[ImageStatus],
     ended_run: Option<&EndedRun>,
 ) -> (ImageState, Option<String>, Decision) {
-    let decision = decide(&Situation {
-        trigger,
-        scan,
-        ended_run,
-        previous,
-        drift: DriftPolicy::Correct,
-        form: &form(&json!({})),
-        shards: 1,
-        owners: &BTreeMap::new(),
-        fences: &Fences::default(),
-    });
+    let decision = decide(&situation(trigger, scan, previous, ended_run));
     let destination = decision.images[0].destinations[0].clone();
     (destination.state, destination.reason, decision)
 }
@@ -161,11 +177,13 @@ fn unreadable_registries_fail_the_image_and_plan_nothing() {
 #[test]
 fn a_failure_that_the_worker_reported_waits_for_the_next_scan() {
     let ended = EndedRun {
-        failures: vec![RunFailure {
-            source: "docker.io/library/alpine:3".to_owned(),
-            destination: DESTINATION.to_owned(),
-            failure: failure(Reason::PushDenied),
-        }],
+        failures: BTreeMap::from([(
+            (
+                "docker.io/library/alpine:3".to_owned(),
+                DESTINATION.to_owned(),
+            ),
+            failure(Reason::PushDenied),
+        )]),
         job_failure: Some("index 0 failed".to_owned()),
         ..EndedRun::default()
     };
@@ -304,17 +322,11 @@ fn a_run_takes_no_more_than_one_object_holds() {
 
 #[test]
 fn drift_that_is_only_reported_is_left_as_it_is() {
+    let moved = scan(Ok("a"), Ok(Some("other")));
     let decide_again = |previous: &[ImageStatus]| {
         decide(&Situation {
-            trigger: Trigger::Due,
-            scan: &scan(Ok("a"), Ok(Some("other"))),
-            ended_run: None,
-            previous,
             drift: DriftPolicy::Report,
-            form: &form(&json!({})),
-            shards: 1,
-            owners: &BTreeMap::new(),
-            fences: &Fences::default(),
+            ..situation(Trigger::Due, &moved, previous, None)
         })
     };
     let first = decide_again(&previous("a", Some("a"), ImageState::Present));
@@ -327,300 +339,4 @@ fn drift_that_is_only_reported_is_left_as_it_is() {
         assert_eq!(destination.reason.as_deref(), Some("DriftDetected"));
         assert_eq!(decision.plan, None);
     }
-}
-
-const ZSTD: &str = "compression=zstd:3";
-
-fn zstd() -> Form {
-    form(&json!({"compression": {"algorithm": "Zstd"}}))
-}
-
-/// As [`previous`], converted from `source` to `to` in the form of `options`.
-fn converted(source: &str, to: &str, options: &str) -> Vec<ImageStatus> {
-    let mut images = previous(source, Some(to), ImageState::Present);
-    images[0].destinations[0].conversion = Some(ConversionStatus {
-        source_digest: digest(source).to_string(),
-        digest: digest(to).to_string(),
-        options: options.to_owned(),
-    });
-    images
-}
-
-fn decide_in_form(
-    form: &Form,
-    (source, found): (&str, Option<&str>),
-    previous: &[ImageStatus],
-    ended_run: Option<&EndedRun>,
-) -> (DestinationStatus, Option<Plan>) {
-    let decision = decide(&Situation {
-        trigger: if ended_run.is_some() {
-            Trigger::RunEnded
-        } else {
-            Trigger::Due
-        },
-        scan: &scan(Ok(source), Ok(found)),
-        ended_run,
-        previous,
-        drift: DriftPolicy::Correct,
-        form,
-        shards: 1,
-        owners: &BTreeMap::new(),
-        fences: &Fences::default(),
-    });
-    (decision.images[0].destinations[0].clone(), decision.plan)
-}
-
-/// A run that says that it has put `to` in place for `source`.
-fn run_that_converted(source: &str, to: &str) -> EndedRun {
-    let name = (
-        "docker.io/library/alpine:3".to_owned(),
-        DESTINATION.to_owned(),
-    );
-    let copied = Copied {
-        source: digest(source),
-        digest: digest(to),
-        effect: Effect::Written,
-    };
-    EndedRun {
-        copied: [(name, copied)].into(),
-        ..EndedRun::default()
-    }
-}
-
-#[test]
-fn a_converted_image_is_in_place_when_the_worker_said_what_it_became() {
-    let before = previous("a", None, ImageState::Copying);
-    let run = run_that_converted("a", "a.zst");
-    let (status, plan) = decide_in_form(&zstd(), ("a", Some("a.zst")), &before, Some(&run));
-    assert_eq!(status.state, ImageState::Present);
-    assert_eq!(plan, None);
-    let conversion = status.conversion.clone().unwrap();
-    assert_eq!(conversion.source_digest, digest("a").to_string());
-    assert_eq!(conversion.digest, digest("a.zst").to_string());
-    assert_eq!(conversion.options, ZSTD);
-
-    // And stays so, without a run.
-    let mut images = previous("a", Some("a.zst"), ImageState::Present);
-    images[0].destinations[0] = status.clone();
-    let (again, plan) = decide_in_form(&zstd(), ("a", Some("a.zst")), &images, None);
-    assert_eq!((again, plan), (status, None));
-}
-
-#[test]
-fn what_a_converted_image_became_is_never_guessed() {
-    let before = previous("a", None, ImageState::Copying);
-    let run = EndedRun::default();
-    let (status, plan) = decide_in_form(&zstd(), ("a", Some("a.zst")), &before, Some(&run));
-    assert_eq!(status.state, ImageState::Failed);
-    assert_eq!(status.reason.as_deref(), Some("RunFailed"));
-    assert_eq!((status.conversion, plan), (None, None));
-}
-
-#[test]
-fn a_converted_image_that_was_moved_has_drifted() {
-    let before = converted("a", "a.zst", ZSTD);
-    let (status, plan) = decide_in_form(&zstd(), ("a", Some("a")), &before, None);
-    assert_eq!(status.state, ImageState::Drifted);
-    assert!(plan.is_some());
-}
-
-#[test]
-fn another_form_or_another_source_is_no_drift() {
-    let wanted_as_it_is = form(&json!({}));
-    for (form, source, before) in [
-        (&zstd(), "a", previous("a", Some("a"), ImageState::Present)),
-        (&zstd(), "b", converted("a", "a.zst", ZSTD)),
-        (&zstd(), "a", converted("a", "found", "compression=gzip:6")),
-        (&wanted_as_it_is, "a", converted("a", "found", ZSTD)),
-    ] {
-        let (status, plan) = decide_in_form(form, (source, Some("found")), &before, None);
-        assert_eq!(status.state, ImageState::Pending);
-        assert_eq!(status.conversion, None);
-        assert_eq!(plan.unwrap().options, form.options);
-    }
-}
-
-/// The digest stays the same, and yet something is missing.
-#[test]
-fn more_platforms_of_a_sparse_index_are_copied() {
-    let sparse = |platforms: Value| form(&json!({"platforms": platforms, "indexPolicy": "Sparse"}));
-    let (one, two) = (
-        sparse(json!(["linux/amd64"])),
-        sparse(json!(["linux/amd64", "linux/arm64"])),
-    );
-    let before = converted("a", "a", one.text.as_deref().unwrap());
-    let (status, plan) = decide_in_form(&one, ("a", Some("a")), &before, None);
-    assert_eq!((status.state, plan), (ImageState::Present, None));
-    let (status, plan) = decide_in_form(&two, ("a", Some("a")), &before, None);
-    assert_eq!(status.state, ImageState::Pending);
-    assert!(plan.is_some());
-}
-
-#[test]
-fn a_tag_that_an_older_worker_may_move_waits_for_its_deadline() {
-    let until = Timestamp::from_second(1000).unwrap();
-    let mut fences = Fences::default();
-    fences.add(
-        DESTINATION.to_owned(),
-        Fence {
-            source: digest("old"),
-            options: PlannedOptions::default(),
-            until,
-        },
-    );
-    let decide_for = |source| {
-        decide(&Situation {
-            trigger: Trigger::SpecChanged,
-            scan: &scan(Ok(source), Ok(None)),
-            ended_run: None,
-            previous: &[],
-            drift: DriftPolicy::Correct,
-            form: &form(&json!({})),
-            shards: 1,
-            owners: &BTreeMap::new(),
-            fences: &fences,
-        })
-    };
-    let held = decide_for("new");
-    assert_eq!((held.plan, held.held_until), (None, Some(until)));
-    let destination = &held.images[0].destinations[0];
-    assert_eq!(destination.state, ImageState::Pending);
-    assert!(destination.message.is_some());
-    let same = decide_for("old");
-    assert_eq!(same.held_until, None);
-    assert!(same.plan.is_some());
-}
-
-#[test]
-fn a_tag_that_another_mirror_keeps_is_not_touched() {
-    let owners = [(DESTINATION.parse().unwrap(), "ImageMirror old".to_owned())].into();
-    for found in [None, Some("a"), Some("other")] {
-        let decision = decide(&Situation {
-            trigger: Trigger::SpecChanged,
-            scan: &scan(Ok("a"), Ok(found)),
-            ended_run: None,
-            previous: &[],
-            drift: DriftPolicy::Correct,
-            form: &form(&json!({})),
-            shards: 1,
-            owners: &owners,
-            fences: &Fences::default(),
-        });
-        let destination = &decision.images[0].destinations[0];
-        assert_eq!(destination.reason.as_deref(), Some("Conflict"));
-        assert!(
-            destination
-                .message
-                .as_deref()
-                .unwrap()
-                .contains("ImageMirror old")
-        );
-        assert_eq!(decision.plan, None);
-    }
-}
-
-fn with_existing(mut scan: Scan, existing: TagPolicy) -> Scan {
-    scan.images[0].wanted.destinations[0].existing = existing;
-    scan
-}
-
-#[test]
-fn a_tag_that_is_to_stay_stays_and_the_status_says_so() {
-    let present = |source| previous(source, Some("a"), ImageState::Present);
-    for (existing, found, before, expected) in [
-        (
-            TagPolicy::Keep,
-            Some("other"),
-            vec![],
-            (ImageState::Present, Some("Kept")),
-        ),
-        (
-            TagPolicy::Keep,
-            Some("a"),
-            vec![],
-            (ImageState::Present, None),
-        ),
-        (TagPolicy::Keep, None, vec![], (ImageState::Pending, None)),
-        // The source has moved on.
-        (
-            TagPolicy::Keep,
-            Some("b"),
-            present("b"),
-            (ImageState::Present, Some("Kept")),
-        ),
-        // Somebody has moved what was in place.
-        (
-            TagPolicy::Keep,
-            Some("other"),
-            present("a"),
-            (ImageState::Drifted, Some("DriftDetected")),
-        ),
-        (
-            TagPolicy::Fail,
-            Some("other"),
-            vec![],
-            (ImageState::Failed, Some("TagExists")),
-        ),
-        (
-            TagPolicy::Fail,
-            Some("a"),
-            vec![],
-            (ImageState::Present, None),
-        ),
-        (TagPolicy::Fail, None, vec![], (ImageState::Pending, None)),
-    ] {
-        let scan = with_existing(scan(Ok("a"), Ok(found)), existing);
-        let (state, reason, decision) = decide_with(Trigger::Due, &scan, &before, None);
-        assert_eq!(
-            (state, reason.as_deref()),
-            expected,
-            "{existing:?} {found:?}"
-        );
-        assert_eq!(decision.plan.is_some(), state == ImageState::Pending);
-    }
-}
-
-#[test]
-fn nothing_is_moved_in_a_strict_run_unless_everything_can_be() {
-    let spec = json!({
-        "sources": [{"image": "alpine:3"}, {"image": "alpine:4"}],
-        "destinations": [{"prefix": "one.test"}], "failurePolicy": "Strict",
-    });
-    let spec: crate::api::ImageMirrorSpec = serde_json::from_value(spec).unwrap();
-    let wanted = Wanted::new(&spec).unwrap();
-    let mut images = wanted.expand([]).unwrap().images.into_iter();
-    let mut image = |source: Result<&str, Reason>| ImageScan {
-        wanted: images.next().unwrap(),
-        source: source.map(head).map_err(failure),
-        destinations: vec![Ok(None)],
-    };
-    let scan = Scan {
-        unlisted: Vec::new(),
-        images: vec![image(Ok("a")), image(Err(Reason::SourceNotFound))],
-    };
-    let decide_for = |scan: &Scan| {
-        decide(&Situation {
-            trigger: Trigger::SpecChanged,
-            scan,
-            ended_run: None,
-            previous: &[],
-            drift: DriftPolicy::Correct,
-            form: &wanted.form,
-            shards: 1,
-            owners: &BTreeMap::new(),
-            fences: &Fences::default(),
-        })
-    };
-    let held = decide_for(&scan);
-    assert_eq!(held.plan, None);
-    let reasons: Vec<_> = held
-        .images
-        .iter()
-        .map(|image| image.destinations[0].reason.as_deref().unwrap())
-        .collect();
-    assert_eq!(reasons, ["HeldBack", "SourceNotFound"]);
-
-    let mut good = scan;
-    good.images[1].source = Ok(head("b"));
-    assert_eq!(decide_for(&good).plan.unwrap().images.len(), 2);
 }
