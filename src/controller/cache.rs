@@ -13,13 +13,23 @@ use kube::runtime::watcher::Event;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::stored::StoredMirror;
-use crate::api::RECONCILE_REQUEST_ANNOTATIONS;
+use crate::api::{RECONCILE_REQUEST_ANNOTATIONS, ReferrerRules, WorkerPod};
 
 /// Annotations of our own begin so.
 const OUR_ANNOTATIONS: &str = "transship.dev/";
 
-/// Leaves what tells whether something is to be done, and the counts of the status.
+/// Leaves what tells whether something is to be done, and the counts of the status. What the spec wants is known
+/// to [`Claims`](super::mirror::Claims).
 pub(super) fn trim_mirror(stored: &mut StoredMirror) {
+    if let StoredMirror::Readable(mirror) = stored {
+        let spec = &mut mirror.spec;
+        spec.sources = Vec::new();
+        spec.destinations = Vec::new();
+        spec.platforms = Vec::new();
+        spec.verify = Vec::new();
+        spec.referrers = ReferrerRules::default();
+        spec.pod = WorkerPod::default();
+    }
     trim_metadata(stored.meta_mut(), |annotation| {
         RECONCILE_REQUEST_ANNOTATIONS.contains(&annotation)
     });
@@ -226,6 +236,8 @@ mod tests {
         assert_eq!(mirror.annotations().len(), 1);
         assert_eq!(crate::api::requested_reconcile(&mirror), Some("now"));
         assert_eq!(mirror.metadata.managed_fields, None);
+        assert_eq!(mirror.spec.sources, []);
+        assert_eq!(mirror.spec.interval, "1h");
         let status = mirror.status.unwrap();
         assert_eq!(status.images, []);
         assert_eq!((status.present, status.observed_generation), (7, Some(3)));

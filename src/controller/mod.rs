@@ -206,15 +206,13 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
     futures::join!(futures::future::join_all(controllers), knowing);
 }
 
-/// Reads what all mirrors want, before any is acted upon: one that is looked at first is not the first.
+/// Waits until every mirror was seen once, before any is acted upon: one that is looked at first is not the
+/// first that wants a tag.
 async fn know_claims(context: &Context, stores: &[Store<StoredMirror>]) {
     for store in stores {
         // An error means that the controller has ended.
         if store.wait_until_ready().await.is_err() {
             return;
-        }
-        for mirror in store.state().iter().filter_map(|mirror| mirror.readable()) {
-            context.claims.enter(mirror);
         }
     }
     context.claims_known.send_replace(true);
@@ -224,9 +222,9 @@ async fn know_claims(context: &Context, stores: &[Store<StoredMirror>]) {
 fn controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<StoredMirror> {
     let mirrors: Api<StoredMirror> = scoped(&context.client, namespace);
     let (kept, keep) = reflector::store();
-    let counting = Arc::clone(context);
+    let noting = Arc::clone(context);
     let mirrors = watcher(mirrors, watcher::Config::default().page_size(PAGE_SIZE))
-        .inspect_ok(move |event| count(&counting.metrics, event))
+        .inspect_ok(move |event| note(&noting, event))
         .modify(cache::trim_mirror)
         .reflect(keep)
         .applied_objects();
@@ -247,13 +245,16 @@ fn controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<Sto
         .with_config(ControllerConfig::default().concurrency(MAX_BEGUN))
 }
 
-/// Takes note of how mirrors stand, before most of it is left out of what is kept of them.
-fn count(metrics: &Metrics, event: &watcher::Event<StoredMirror>) {
+/// Takes note of what mirrors want and how they stand, before most of it is left out of what is kept of them.
+fn note(context: &Context, event: &watcher::Event<StoredMirror>) {
     match event {
         watcher::Event::Apply(mirror) | watcher::Event::InitApply(mirror) => {
-            metrics.observe(&key(mirror), mirror);
+            context.metrics.observe(&key(mirror), mirror);
+            if let Some(mirror) = mirror.readable() {
+                context.claims.enter(mirror);
+            }
         }
-        watcher::Event::Delete(mirror) => metrics.forget(&key(mirror)),
+        watcher::Event::Delete(mirror) => context.metrics.forget(&key(mirror)),
         watcher::Event::Init | watcher::Event::InitDone => {}
     }
 }

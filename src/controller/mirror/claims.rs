@@ -5,13 +5,14 @@
 //! `docs/adr/0018-one-owner-per-tag.md`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::wanted::Wanted;
 use crate::api::ImageMirror;
+use crate::controller::key_of;
 use crate::oci::{Reference, Tag};
 use crate::tag_selection::{Rules, TagSelection};
 
@@ -20,20 +21,22 @@ use crate::tag_selection::{Rules, TagSelection};
 pub(super) enum ClaimedTags {
     /// One tag, or one digest.
     One(Reference),
-    /// What these rules select at the source, under the tag that the template makes of it.
-    Selected {
-        /// The rules.
-        rules: Rules,
-        /// What they select, once somebody else wants the same repository, which is seldom; [`None`] in it when
-        /// they are wrong.
-        selection: OnceLock<Option<TagSelection>>,
-        /// The template of the tag.
-        template: String,
-    },
+    /// What rules select at the source.
+    Selected(Box<SelectedTags>),
+}
+
+/// What rules select at the source, under the tag that a template makes of it.
+#[derive(Clone, Debug)]
+pub(super) struct SelectedTags {
+    rules: Rules,
+    /// Compiled when somebody else wants the same repository, which is seldom; [`None`] in it when the rules are
+    /// wrong.
+    selection: OnceLock<Option<TagSelection>>,
+    template: String,
 }
 
 /// The name of a repository at a destination, with its registry.
-pub(super) type RepositoryName = String;
+pub(super) type RepositoryName = Arc<str>;
 
 /// Who wants something; the smallest keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,24 +53,33 @@ pub(crate) struct Claims(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    repositories: HashMap<RepositoryName, BTreeMap<Claimant, Vec<ClaimedTags>>>,
+    /// What of each repository is wanted by whom, the oldest first. Most have one claim, so there is no room for
+    /// another.
+    repositories: HashMap<RepositoryName, Vec<Claim>>,
     /// What each mirror is entered with, by namespace and name.
-    mirrors: HashMap<(String, String), Entry>,
+    mirrors: HashMap<String, Entry>,
+}
+
+/// What one mirror wants of one repository; it may have several claims there.
+#[derive(Debug)]
+struct Claim {
+    claimant: Arc<Claimant>,
+    tags: ClaimedTags,
 }
 
 /// That a mirror was entered.
 #[derive(Debug)]
 struct Entry {
-    claimant: Claimant,
+    claimant: Arc<Claimant>,
     generation: Option<i64>,
-    repositories: Vec<RepositoryName>,
+    repositories: Box<[RepositoryName]>,
 }
 
 impl Claims {
     /// Enters what a mirror wants. A spec that cannot be acted upon wants nothing.
     pub(crate) fn enter(&self, mirror: &ImageMirror) {
-        let claimant = Claimant::of(mirror);
-        let key = (claimant.namespace.clone(), claimant.name.clone());
+        let claimant = Arc::new(Claimant::of(mirror));
+        let key = key_of(Some(&claimant.namespace), &claimant.name);
         let generation = mirror.metadata.generation;
         let is_known = self
             .lock()
@@ -82,21 +94,20 @@ impl Claims {
         state.forget(&key);
         let mut repositories = Vec::new();
         for (repository, tags) in wanted.into_iter().flatten() {
-            let claimants = state.repositories.entry(repository.clone()).or_default();
-            claimants.entry(claimant.clone()).or_default().push(tags);
-            repositories.push(repository);
+            let claimant = Arc::clone(&claimant);
+            repositories.push(state.claim(repository, Claim { claimant, tags }));
         }
         let entry = Entry {
             claimant,
             generation,
-            repositories,
+            repositories: repositories.into(),
         };
         state.mirrors.insert(key, entry);
     }
 
     /// The mirror is gone.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        self.lock().forget(&(namespace.to_owned(), name.to_owned()));
+        self.lock().forget(&key_of(Some(namespace), name));
     }
 
     /// Which of these destinations another mirror keeps in the place of `mirror`, and how messages may call that.
@@ -120,10 +131,9 @@ impl Claims {
     ) -> bool {
         let own = Claimant::of(mirror);
         let state = self.lock();
-        let claimants = state.repositories.get(&repository_name(destination));
-        claimants.into_iter().flatten().any(|(claimant, claimed)| {
-            *claimant != own && claimed.iter().any(|tags| tags.include(destination))
-        })
+        let claims = state.repositories.get(&repository_name(destination));
+        let mut claims = claims.into_iter().flatten();
+        claims.any(|claim| *claim.claimant != own && claim.tags.include(destination))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -134,22 +144,35 @@ impl Claims {
 impl State {
     /// The oldest claimant of this destination, if it is older than `own`: how messages to that one may call it.
     fn owner(&self, own: &Claimant, destination: &Reference) -> Option<String> {
-        let claimants = self.repositories.get(&repository_name(destination))?;
-        let owner = claimants
+        let claims = self.repositories.get(&repository_name(destination))?;
+        let owner = claims
             .iter()
-            .take_while(|(claimant, _)| *claimant < own)
-            .find(|(_, claimed)| claimed.iter().any(|tags| tags.include(destination)));
-        owner.map(|(owner, _)| owner.name_for(own))
+            .take_while(|claim| *claim.claimant < *own)
+            .find(|claim| claim.tags.include(destination));
+        owner.map(|owner| owner.claimant.name_for(own))
     }
 
-    fn forget(&mut self, key: &(String, String)) {
+    /// Adds a claim; returns the name of the repository that is kept already.
+    fn claim(&mut self, repository: RepositoryName, claim: Claim) -> RepositoryName {
+        let name = match self.repositories.get_key_value(&repository) {
+            Some((known, _)) => Arc::clone(known),
+            None => repository,
+        };
+        let claims = self.repositories.entry(Arc::clone(&name)).or_default();
+        let place = claims.partition_point(|other| other.claimant <= claim.claimant);
+        claims.reserve_exact(1);
+        claims.insert(place, claim);
+        name
+    }
+
+    fn forget(&mut self, key: &str) {
         let Some(entry) = self.mirrors.remove(key) else {
             return;
         };
         for repository in entry.repositories {
-            if let Some(claimants) = self.repositories.get_mut(&repository) {
-                claimants.remove(&entry.claimant);
-                if claimants.is_empty() {
+            if let Some(claims) = self.repositories.get_mut(&repository) {
+                claims.retain(|claim| claim.claimant != entry.claimant);
+                if claims.is_empty() {
                     self.repositories.remove(&repository);
                 }
             }
@@ -184,23 +207,30 @@ impl ClaimedTags {
     fn include(&self, destination: &Reference) -> bool {
         match self {
             Self::One(claimed) => claimed == destination,
-            Self::Selected {
-                rules,
-                selection,
-                template,
-            } => {
-                let Some(tag) = destination.tag() else {
-                    return false;
-                };
-                match source_tag(template, tag) {
-                    SourceTag::Is(tag) => selection
-                        .get_or_init(|| TagSelection::new(rules).ok())
-                        .as_ref()
-                        .is_some_and(|selection| selection.matches(&tag)),
-                    SourceTag::Any => true,
-                    SourceTag::None => false,
-                }
-            }
+            Self::Selected(selected) => destination.tag().is_some_and(|tag| selected.includes(tag)),
+        }
+    }
+}
+
+impl SelectedTags {
+    /// What `rules` select, under `template`.
+    pub(super) fn new(rules: &Rules, template: &str) -> Box<Self> {
+        Box::new(Self {
+            rules: rules.clone(),
+            selection: OnceLock::new(),
+            template: template.to_owned(),
+        })
+    }
+
+    fn includes(&self, tag: &Tag) -> bool {
+        match source_tag(&self.template, tag) {
+            SourceTag::Is(tag) => self
+                .selection
+                .get_or_init(|| TagSelection::new(&self.rules).ok())
+                .as_ref()
+                .is_some_and(|selection| selection.matches(&tag)),
+            SourceTag::Any => true,
+            SourceTag::None => false,
         }
     }
 }
@@ -237,7 +267,7 @@ fn source_tag(template: &str, tag: &Tag) -> SourceTag {
 
 /// The repository of a destination, as it is entered.
 pub(super) fn repository_name(destination: &Reference) -> RepositoryName {
-    format!("{}/{}", destination.registry(), destination.repository())
+    format!("{}/{}", destination.registry(), destination.repository()).into()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! | file | what it is | I/O |
 //! |---|---|---|
+//! | `watched.rs` | what the watches show already | none |
 //! | `step.rs` | what to do first | none |
 //! | `wanted.rs` | the spec as checked values | none |
 //! | `spec_error.rs` | why a spec cannot be acted upon | none |
@@ -49,6 +50,7 @@ mod step;
 mod unreadable;
 mod verdict;
 mod wanted;
+mod watched;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,7 +75,6 @@ use self::pages::{Pages, PagesError};
 use self::registries::Registries;
 pub(super) use self::registries::scan_patience;
 use self::runs::{RunResult, Runs, StartError};
-use self::scan::Scan;
 use self::spec_error::SpecError;
 use self::status::StatusInput;
 use self::step::{Step, Trigger, next_step, requested_at};
@@ -144,7 +145,7 @@ async fn reconcile_newest(cached: &StoredMirror, context: &Context) -> Result<Ac
     let Some(namespace) = cached.namespace() else {
         return Ok(Action::await_change());
     };
-    if let Some(action) = at_rest(cached, &namespace, context) {
+    if let Some(action) = watched::at_rest(cached, &namespace, context) {
         return Ok(action);
     }
     let turn = context.turns.take().await;
@@ -173,24 +174,12 @@ async fn reconcile_newest(cached: &StoredMirror, context: &Context) -> Result<Ac
     reconciler.run(turn).await
 }
 
-/// What to do when the watches show that there is nothing to be done now. That costs no request, and what they
-/// do not show yet comes as an event.
-fn at_rest(cached: &StoredMirror, namespace: &str, context: &Context) -> Option<Action> {
-    let cached = cached.readable()?;
-    let uid = cached.metadata.uid.as_deref()?;
-    let now = Timestamp::now();
-    let jobs = JobsOfMirror::new(&context.known_jobs.of_mirror(namespace, uid)?, uid, now);
-    let action = match next_step(cached, jobs.newest.as_ref(), now) {
-        Step::Rest => Action::await_change(),
-        Step::Wait(delay) => Action::requeue(delay),
-        Step::Finalize | Step::Follow { .. } | Step::GiveUp { .. } | Step::Scan(_) => return None,
-    };
-    Some(action)
-}
-
 impl Reconciler<'_> {
     async fn run(mut self, turn: Turn<'_>) -> Result<Action, Error> {
-        let jobs = self.runs.of_mirror(&self.mirror, self.now).await?;
+        let jobs = match watched::jobs_of(&self.mirror, self.context) {
+            Some(jobs) => jobs,
+            None => self.runs.of_mirror(&self.mirror, self.now).await?,
+        };
         let step = next_step(&self.mirror, jobs.newest.as_ref(), self.now);
         if let Some(job) = step.run(jobs.newest.as_ref())
             && run_record::is_unknown(job, &self.previous())
@@ -304,6 +293,10 @@ impl Reconciler<'_> {
             fences: &fences,
         });
         let ended_run = result.as_ref().map(|result| &result.ended);
+        if decision.plan.is_some() && self.runs.of_mirror(&self.mirror, self.now).await? != *jobs {
+            // There is a run that was not there, or not to be seen, when this began.
+            return Ok(Action::requeue(GIVE_UP_PAUSE));
+        }
         let pruned = self
             .prune(&wanted.prune, &scan, &decision, ended_run)
             .await?;

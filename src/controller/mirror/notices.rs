@@ -94,12 +94,14 @@ fn failed(
         .filter(|(_, destination)| destination.state == ImageState::Failed)
 }
 
-/// Everything is in place, and it was not before.
+/// Everything is in place, and it was not before. What was there at the first look is no news: of ten thousand
+/// mirrors that are restored at once it would be ten thousand events.
 fn success(previous: &ImageMirrorStatus, next: &ImageMirrorStatus) -> Option<Notice> {
     let ready = find_condition(&next.conditions, ConditionType::Ready)?;
-    let was_ready = find_condition(&previous.conditions, ConditionType::Ready)
-        .is_some_and(|condition| condition.status == "True");
-    if ready.status != "True" || was_ready {
+    let before = find_condition(&previous.conditions, ConditionType::Ready);
+    let was_ready = before.is_some_and(|condition| condition.status == "True");
+    let was_always_so = before.is_none() && next.run.is_none();
+    if ready.status != "True" || was_ready || was_always_so {
         return None;
     }
     let copied = next

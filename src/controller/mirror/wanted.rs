@@ -3,12 +3,11 @@
 //! Admission has refused most mistakes already; what it cannot say is refused here, with the field.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::claims::{ClaimedTags, RepositoryName, repository_name};
+use super::claims::{ClaimedTags, RepositoryName, SelectedTags, repository_name};
 use super::form::Form;
 use super::prune::PruneRules;
 use super::spec_error::SpecError;
@@ -220,11 +219,9 @@ impl Wanted {
                 let repository = repository_name(&planned.reference);
                 let tags = match rules {
                     None => ClaimedTags::One(planned.reference),
-                    Some(rules) => ClaimedTags::Selected {
-                        rules: rules.clone(),
-                        selection: OnceLock::new(),
-                        template: destination.tag.clone(),
-                    },
+                    Some(rules) => {
+                        ClaimedTags::Selected(SelectedTags::new(rules, &destination.tag))
+                    }
                 };
                 claims.push((repository, tags));
             }
