@@ -8,7 +8,7 @@
 //!
 //! `make e2e` plays a part of the cuts, always the same; `make crash` all of them. Of the requests that renew the Lease
 //! the first counts, as they come with time alone. What the operator asks for depends on when events arrive, so
-//! a cut may not be reached: how many were is printed.
+//! a cut may not be reached: how many were is printed, and `assert_enough_reached` says how many may be missed.
 
 mod end_state;
 mod operator;
@@ -51,21 +51,27 @@ async fn wherever_the_operator_is_killed_it_ends_where_it_would_have() {
     };
     let begin = Instant::now();
     let (cuts, expected) = plays.undisturbed().await;
-    let count = cuts.len();
+    let mut reached = Vec::new();
     let mut missed = Vec::new();
     let mut failed = Vec::new();
     for (scenario, cut, played) in plays.all(cuts, &expected).await {
-        let name = format!("{scenario:?}, {}", cut.unwrap());
+        let cut = cut.unwrap();
         match played {
-            Ok(played) if played.is_cut => {}
-            Ok(_) => missed.push(name),
-            Err(why) => failed.push(format!("{name}: {why}")),
+            Ok(played) if played.is_cut => reached.push((scenario, cut)),
+            Ok(_) => missed.push((scenario, cut)),
+            Err(why) => failed.push(format!("{scenario:?}, {cut}: {why}")),
         }
     }
+    let names = missed
+        .iter()
+        .map(|(scenario, cut)| format!("{scenario:?}, {cut}"));
     eprintln!(
-        "{count} cuts, of which {} were not reached, in {:?}: {missed:?}",
+        "{} cuts reached, {} missed, {} failed, in {:?}; missed: {:?}",
+        reached.len(),
         missed.len(),
-        begin.elapsed()
+        failed.len(),
+        begin.elapsed(),
+        names.collect::<Vec<_>>()
     );
     drop(installed);
     assert!(
@@ -74,7 +80,28 @@ async fn wherever_the_operator_is_killed_it_ends_where_it_would_have() {
         failed.len(),
         failed.join("\n")
     );
-    assert!(missed.len() * 10 <= count, "too few cuts were reached");
+    assert_enough_reached(&reached, &missed);
+}
+
+/// How often the operator reads depends on how many events it sees apart: a play that makes do with fewer reads
+/// than the undisturbed one is as good, and a cut at its last read of a kind is missed. What it writes are its
+/// decisions, which hardly depend on that: events that arrive together may save a status that lies between two
+/// others, and what is published about it. Whoever misses more than a tenth of the writes, or half of everything,
+/// has played another story than the undisturbed one.
+fn assert_enough_reached(reached: &[(Scenario, Cut)], missed: &[(Scenario, Cut)]) {
+    let writes = |cuts: &[(Scenario, Cut)]| {
+        let writes = cuts.iter().filter(|(_, cut)| cut.point.writes());
+        writes.count()
+    };
+    let (reached_writes, missed_writes) = (writes(reached), writes(missed));
+    assert!(
+        missed_writes * 10 <= missed_writes + reached_writes,
+        "{missed_writes} writes were missed, {reached_writes} were reached"
+    );
+    assert!(
+        missed.len() <= reached.len(),
+        "more cuts were missed than reached"
+    );
 }
 
 /// Whether a cut is played: all of the scenarios that `TRANSSHIP_E2E_CRASH` names, or of `all`; without it a sample

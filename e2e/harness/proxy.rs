@@ -44,6 +44,13 @@ pub(crate) struct Point {
     number: usize,
 }
 
+impl Point {
+    /// Whether the request changes something.
+    pub(crate) fn writes(&self) -> bool {
+        !self.kind.starts_with("GET ") && !self.kind.starts_with("WATCH ")
+    }
+}
+
 /// Where an operator is ended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cut {
