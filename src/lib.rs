@@ -8,23 +8,27 @@
 //!     oci <- convert, verify <---------'
 //!                                      <- inspect <- cli
 //!     oci <- tag_selection, api           <- { cli, controller }
+//!     git, copy <- build                  <- { worker, controller }
 //! ```
 //!
 //! `oci` performs no I/O and knows neither HTTP nor Kubernetes. `registry` speaks the distribution
 //! protocol to one registry. `transport` puts registries, layouts, archives and the Docker daemon
 //! behind one interface. `convert` gives an image another form, `verify` judges
 //! signatures; both see bytes only. `copy` moves images between two of them, `inspect` looks at them without
-//! moving any; neither knows anything of Kubernetes. `tag_selection` chooses among names. `api` holds the custom resources. Only `api`,
-//! `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the
+//! moving any; neither knows anything of Kubernetes. `tag_selection` chooses among names. `git` reads Git
+//! repositories, `build` is what the controller and the stages of a build tell each other. `api` holds
+//! the custom resources. Only `api`, `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the
 //! `kube` crate.
 
 pub mod api;
+pub mod build;
 pub mod cli;
 pub mod controller;
 pub mod convert;
 pub mod copy;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod git;
 pub mod inspect;
 pub mod oci;
 pub mod packed;

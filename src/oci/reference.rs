@@ -326,7 +326,7 @@ macro_rules! serde_as_string {
         }
     )*};
 }
-serde_as_string!(Reference);
+serde_as_string!(Reference, RegistryHost, Repository, Tag);
 
 #[cfg(test)]
 mod tests {
