@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use transship::oci::Digest;
 
-use crate::harness::{Cluster, Mirror, Namespace, Registry, conditions, destination_states};
+use crate::harness::{
+    Cluster, Mirror, Namespace, OneLayerImage, Registry, conditions, destination_states,
+};
 
 const SAMPLES: [(&str, &str); 3] = [
     (
@@ -164,4 +166,43 @@ async fn one_image_goes_to_every_destination() {
         &format!("{}/library/busybox:1", namespace.name),
     );
     assert_same(plain, plain, "library/busybox:1", &copy);
+}
+
+#[tokio::test]
+async fn an_image_that_is_pinned_is_pulled_with_credentials_and_not_followed() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("pinned");
+    let (secure, plain) = (&cluster.secure, &cluster.plain);
+    let source = format!("{}/source", namespace.name);
+    let (first, second) = (OneLayerImage::new("first"), OneLayerImage::new("second"));
+    secure.push_image(&first, &source, "1").await;
+    let image = |digest: &Digest| {
+        json!({
+            "image": format!("{}/{source}:1@{digest}", secure.host),
+            "secretRef": {"name": "registry-push"}, "certSecretRef": {"name": "registry-ca"},
+        })
+    };
+    let mut spec = json!({
+        "sources": [image(&first.digest())],
+        "destinations": [{
+            "prefix": format!("{}/{}", plain.host, namespace.name), "path": "pinned", "insecure": true,
+        }],
+    });
+    let destination = format!("{}/pinned", namespace.name);
+    let mirror = Mirror::apply(&cluster, &namespace, "pinned", &spec);
+    mirror.wait_ready().await;
+    let at_destination =
+        |image: &OneLayerImage| [("1".to_owned(), image.digest().to_string())].into();
+    assert_eq!(plain.digests(&destination).await, at_destination(&first));
+
+    secure.push_image(&second, &source, "1").await;
+    mirror.scan().await;
+    mirror.wait_ready().await;
+    assert_eq!(plain.digests(&destination).await, at_destination(&first));
+    assert_eq!(namespace.jobs().len(), 1);
+
+    spec["sources"] = json!([image(&second.digest())]);
+    let mirror = Mirror::apply(&cluster, &namespace, "pinned", &spec);
+    mirror.wait_ready().await;
+    assert_eq!(plain.digests(&destination).await, at_destination(&second));
 }

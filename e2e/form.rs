@@ -117,3 +117,48 @@ async fn more_platforms_of_a_sparse_index_follow_when_they_are_asked_for() {
     assert_eq!(cluster.plain.manifest(&name), cluster.plain.manifest(image));
     assert_eq!(status.images[0].destinations[0].state, ImageState::Present);
 }
+
+#[tokio::test]
+async fn zstd_becomes_gzip_in_the_format_of_docker() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("docker");
+    let fields = json!({"format": "OCI", "compression": {"algorithm": "Zstd"}});
+    apply(&cluster, &namespace, "library/busybox:1", &fields)
+        .wait_ready()
+        .await;
+    let host = &cluster.plain.host;
+    let zstd = format!("{}/debian:1", namespace.name);
+    let spec = json!({
+        "format": "Docker", "compression": {"algorithm": "Gzip", "level": 9},
+        "sources": [{"image": format!("{host}/{zstd}"), "insecure": true}],
+        "destinations": [{
+            "prefix": format!("{host}/{}", namespace.name), "path": "docker", "insecure": true,
+        }],
+    });
+    let mirror = Mirror::apply(&cluster, &namespace, "docker", &spec);
+    let status = mirror.wait_ready().await.status.unwrap();
+    let conversion = status.images[0].destinations[0].conversion.clone().unwrap();
+    assert_eq!(conversion.options, "format=Docker compression=gzip:9");
+
+    let name = format!("{}/docker:1", namespace.name);
+    let manifest = |name: &str| -> Value {
+        serde_json::from_str(&cluster.plain.manifest(name).unwrap()).unwrap()
+    };
+    let there = manifest(&name);
+    assert_eq!(
+        there["mediaType"],
+        "application/vnd.docker.distribution.manifest.v2+json"
+    );
+    let layers = there["layers"].as_array().unwrap();
+    assert_eq!(
+        layers.len(),
+        manifest(&zstd)["layers"].as_array().unwrap().len()
+    );
+    for layer in layers {
+        assert_eq!(
+            layer["mediaType"],
+            "application/vnd.docker.image.rootfs.diff.tar.gzip"
+        );
+    }
+    cluster.plain.read_completely(&name);
+}

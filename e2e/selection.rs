@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Mirror, Namespace, destination_states, run};
+use crate::harness::{Cluster, Mirror, Namespace, OneLayerImage, destination_states, run};
 
 const SAMPLE: &str = "library/busybox:1";
 
@@ -213,4 +213,65 @@ async fn images_beyond_those_that_the_status_lists_are_remembered() {
         .status
         .unwrap();
     assert_eq!(status.image_reports, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_newest_images_are_those_that_were_created_last() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("selection-created");
+    let source = format!("{}/source", namespace.name);
+    // Neither by name nor as versions are they in this order.
+    let created = [
+        ("1.3", "2025-03-01T00:00:00Z"),
+        ("1.1", "2025-02-01T00:00:00+09:00"),
+        ("1.2", "2025-01-01T00:00:00Z"),
+        ("dev", "2026-01-01T00:00:00Z"),
+    ];
+    for (tag, time) in created {
+        let image = OneLayerImage::created(tag, time);
+        cluster.plain.push_image(&image, &source, tag).await;
+    }
+    // More match than may be selected; so many are not selected.
+    let rules = json!({
+        "include": ["1.*"], "latest": {"count": 2, "by": "Created"}, "limit": 2,
+    });
+    let spec = spec(&cluster, &namespace, &rules);
+    let mirror = Mirror::apply(&cluster, &namespace, "newest", &spec);
+    let status = mirror.wait_ready().await.status.unwrap();
+    assert_eq!(status.summary, "2/2");
+    let tags = ["1.0", "1.1", "1.2", "1.3", "dev"];
+    assert_eq!(arrived(&cluster, &namespace, &tags), ["1.1", "1.3"]);
+
+    let newer = OneLayerImage::created("1.0", "2025-04-01T00:00:00Z");
+    cluster.plain.push_image(&newer, &source, "1.0").await;
+    mirror.scan().await;
+    let status = mirror.wait_ready().await.status.unwrap();
+    assert_eq!(status.summary, "2/2");
+    let sources: Vec<_> = status.images.iter().map(|image| &image.source).collect();
+    let name = |tag: &str| format!("{}/{source}:{tag}", cluster.plain.host);
+    assert_eq!(sources, [&name("1.0"), &name("1.3")]);
+    assert_eq!(arrived(&cluster, &namespace, &tags), ["1.0", "1.1", "1.3"]);
+}
+
+#[tokio::test]
+async fn the_last_by_name_and_prereleases_are_selected_when_they_are_asked_for() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("selection-names");
+    let tags = ["1.29.0", "1.30.0-rc.1", "day-08", "day-09", "day-10"];
+    push(&cluster, &namespace, &tags);
+    for (rules, selected) in [
+        (
+            json!({"include": ["day-*"], "latest": {"count": 2, "by": "Alphabetical"}}),
+            &["day-09", "day-10"][..],
+        ),
+        (
+            json!({"semver": ">=1.29", "prerelease": true, "latest": {"count": 1}}),
+            &["1.30.0-rc.1", "day-09", "day-10"],
+        ),
+    ] {
+        let spec = spec(&cluster, &namespace, &rules);
+        let mirror = Mirror::apply(&cluster, &namespace, "names", &spec);
+        mirror.wait_ready().await;
+        assert_eq!(arrived(&cluster, &namespace, &tags), selected);
+    }
 }

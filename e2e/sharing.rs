@@ -5,6 +5,9 @@ use transship::api::RunResult;
 
 use crate::harness::{Cluster, Mirror};
 
+/// A class that nothing else is in.
+const PRIORITY: &str = "e2e-of-mirrors";
+
 #[tokio::test]
 async fn two_workers_share_a_run_on_the_nodes_that_were_chosen() {
     let cluster = Cluster::shared().await;
@@ -15,6 +18,9 @@ async fn two_workers_share_a_run_on_the_nodes_that_were_chosen() {
         cluster.plain.copy("library/busybox:1", &source);
     }
     namespace.kubectl(&["create", "serviceaccount", "mirror"]);
+    namespace.apply(&json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": PRIORITY}, "value": -7,
+    }));
     let source = |name: &str| json!({"image": format!("{host}/{}/source-{name}:1", namespace.name), "insecure": true});
     let spec = json!({
         "sources": [source("one"), source("two"), source("three"), source("four")],
@@ -25,8 +31,15 @@ async fn two_workers_share_a_run_on_the_nodes_that_were_chosen() {
         "pod": {
             "serviceAccountName": "mirror",
             "nodeSelector": {"kubernetes.io/os": "linux"},
-            "tolerations": [{"key": "dedicated", "value": "mirrors", "effect": "NoSchedule"}],
-            "resources": {"requests": {"memory": "32Mi"}, "limits": {"memory": "96Mi"}},
+            "priorityClassName": PRIORITY,
+            "tolerations": [
+                {"key": "dedicated", "value": "mirrors", "effect": "NoSchedule"},
+                {"key": "broken", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+            ],
+            "resources": {
+                "requests": {"memory": "32Mi", "cpu": "10m", "ephemeralStorage": "1Mi"},
+                "limits": {"memory": "96Mi", "cpu": "2", "ephemeralStorage": "64Mi"},
+            },
         },
     });
     let mirror = Mirror::apply(&cluster, &namespace, "shared", &spec);
@@ -49,9 +62,16 @@ async fn two_workers_share_a_run_on_the_nodes_that_were_chosen() {
     let of_pods = |path: &str| field(&format!("{{range .items[1:]}}{{{path}}} {{end}}"));
     assert_eq!(of_pods(".spec.serviceAccountName"), "mirror mirror ");
     assert_eq!(
-        of_pods(".spec.containers[0].resources.limits.memory"),
-        "96Mi 96Mi "
+        of_pods(".spec.containers[0].resources"),
+        [r#"{"limits":{"cpu":"2","ephemeral-storage":"64Mi","memory":"96Mi"},"requests":{"cpu":"10m","ephemeral-storage":"1Mi","memory":"32Mi"}} "#; 2].concat()
     );
+    assert_eq!(of_pods(".spec.priority"), "-7 -7 ");
+    let tolerations = of_pods(".spec.tolerations[0:2]");
+    let [first, second] = [
+        r#"{"effect":"NoSchedule","key":"dedicated","operator":"Equal","value":"mirrors"}"#,
+        r#"{"effect":"NoExecute","key":"broken","operator":"Exists","tolerationSeconds":300}"#,
+    ];
+    assert_eq!(tolerations, format!("{first} {second} {first} {second} "));
     assert_eq!(
         of_pods(".spec.nodeSelector"),
         r#"{"kubernetes.io/os":"linux"} {"kubernetes.io/os":"linux"} "#

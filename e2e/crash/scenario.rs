@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 
 use super::stage::{SOURCES, Stage};
-use crate::harness::{Cluster, TinyImage};
+use crate::harness::{Cluster, OneLayerImage};
 
 /// More images than a status lists.
 const MANY: usize = 101;
@@ -82,12 +82,12 @@ impl Scenario {
     }
 }
 
-fn first() -> TinyImage {
-    TinyImage::new("the first image")
+fn first() -> OneLayerImage {
+    OneLayerImage::new("the first image")
 }
 
-fn second() -> TinyImage {
-    TinyImage::new("the second image")
+fn second() -> OneLayerImage {
+    OneLayerImage::new("the second image")
 }
 
 async fn one_image(stage: &Stage) {

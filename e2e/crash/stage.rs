@@ -15,7 +15,7 @@ use transship::api::ImageMirror;
 
 use super::end_state::EndState;
 use super::operator::Launch;
-use crate::harness::{Cluster, Cut, Proxy, TinyImage, conditions, eventually};
+use crate::harness::{Cluster, Cut, OneLayerImage, Proxy, conditions, eventually};
 
 /// The repository of all sources: their tags have the name of the namespace in them.
 pub(super) const SOURCES: &str = "crash/source";
@@ -77,7 +77,7 @@ impl Stage {
     }
 
     /// Points a tag of the source at an image; says how the source is called.
-    pub(super) async fn push(&self, tag: &str, image: &TinyImage) -> String {
+    pub(super) async fn push(&self, tag: &str, image: &OneLayerImage) -> String {
         let tag = self.tag(tag);
         let plain = &self.cluster.plain;
         plain.tag(image, SOURCES, std::slice::from_ref(&tag)).await;
@@ -85,7 +85,7 @@ impl Stage {
     }
 
     /// Points a tag of the destination in the plain registry at an image, as somebody else would.
-    pub(super) async fn tamper(&self, tag: &str, image: &TinyImage) {
+    pub(super) async fn tamper(&self, tag: &str, image: &OneLayerImage) {
         let repository = format!("{}/one", self.namespace);
         let plain = &self.cluster.plain;
         plain.upload(image, &repository).await;

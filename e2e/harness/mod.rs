@@ -19,6 +19,6 @@ pub(crate) use mirror::{Mirror, conditions, destination_states};
 pub(crate) use process::{find_process, kill, peak_resident_bytes};
 pub(crate) use proxy::{Cut, Moment, Point, Proxy};
 pub(crate) use registry::{ReadOnlyRegistry, Registry, incomplete_tag};
-pub(crate) use registry_api::TinyImage;
+pub(crate) use registry_api::OneLayerImage;
 pub(crate) use tool::{run, run_with_input, try_run};
 pub(crate) use wait::eventually;

@@ -8,23 +8,39 @@ use transship::oci::{Digest, MediaType};
 
 use super::registry::Registry;
 
-/// An image of a few bytes.
-pub(crate) struct TinyImage {
+/// An image with one layer, or something that is stored like one.
+pub(crate) struct OneLayerImage {
     blobs: [Vec<u8>; 2],
     manifest: String,
 }
 
-impl TinyImage {
-    /// Each text makes another image.
-    pub(crate) fn new(text: &str) -> Self {
-        let layer = text.as_bytes().to_vec();
+impl OneLayerImage {
+    /// Each layer makes another image.
+    pub(crate) fn new(layer: impl Into<Vec<u8>>) -> Self {
+        Self::with_fields(layer.into(), &json!({}), &json!({}))
+    }
+
+    /// An image that says when it was created.
+    pub(crate) fn created(layer: impl Into<Vec<u8>>, time: &str) -> Self {
+        Self::with_fields(layer.into(), &json!({"created": time}), &json!({}))
+    }
+
+    /// What refers to an image and is of this type.
+    pub(crate) fn referrer(artifact_type: &str, subject: &Self) -> Self {
+        let fields = json!({"artifactType": artifact_type, "subject": subject.descriptor()});
+        Self::with_fields(artifact_type.into(), &json!({}), &fields)
+    }
+
+    /// With more fields of the configuration and of the manifest.
+    fn with_fields(layer: Vec<u8>, of_config: &Value, of_manifest: &Value) -> Self {
         let digest = Digest::sha256(&layer);
-        let config = json!({
+        let mut config = json!({
             "architecture": "amd64", "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [digest]},
         });
+        add(&mut config, of_config);
         let config = config.to_string().into_bytes();
-        let manifest = json!({
+        let mut manifest = json!({
             "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST,
             "config": {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
@@ -35,17 +51,41 @@ impl TinyImage {
                 "digest": digest, "size": layer.len(),
             }],
         });
+        add(&mut manifest, of_manifest);
         Self {
             blobs: [layer, config],
             manifest: manifest.to_string(),
         }
+    }
+
+    /// The digest of its manifest.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::sha256(self.manifest.as_bytes())
+    }
+
+    /// The digest of its layer.
+    pub(crate) fn layer(&self) -> Digest {
+        let [layer, _] = &self.blobs;
+        Digest::sha256(layer)
+    }
+
+    fn descriptor(&self) -> Value {
+        json!({
+            "mediaType": MediaType::OCI_MANIFEST, "digest": self.digest(), "size": self.manifest.len(),
+        })
+    }
+}
+
+fn add(object: &mut Value, fields: &Value) {
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        object[name] = value.clone();
     }
 }
 
 impl Registry {
     /// Puts the content of an image into a repository, for [`Self::tag`]. Not while that is done for the same
     /// image: the registry does not have a blob for the moment in which it gets it once more.
-    pub(crate) async fn upload(&self, image: &TinyImage, repository: &str) {
+    pub(crate) async fn upload(&self, image: &OneLayerImage, repository: &str) {
         let client = self.client();
         for blob in &image.blobs {
             let uploads = format!("{repository}/blobs/uploads/");
@@ -61,15 +101,67 @@ impl Registry {
     }
 
     /// Points tags at an image whose content is there.
-    pub(crate) async fn tag(&self, image: &TinyImage, repository: &str, tags: &[String]) {
-        let client = self.client();
+    pub(crate) async fn tag(&self, image: &OneLayerImage, repository: &str, tags: &[String]) {
         for tag in tags {
-            let path = format!("{repository}/manifests/{tag}");
-            let put = self.request(&client, Method::PUT, &path);
-            let put = put.header("content-type", MediaType::OCI_MANIFEST);
-            let put = put.body(image.manifest.clone()).send().await.unwrap();
-            put.error_for_status().unwrap();
+            self.put_manifest(repository, tag, MediaType::OCI_MANIFEST, &image.manifest)
+                .await;
         }
+    }
+
+    /// Puts an image into a repository and points a tag at it.
+    pub(crate) async fn push_image(&self, image: &OneLayerImage, repository: &str, tag: &str) {
+        self.upload(image, repository).await;
+        self.tag(image, repository, &[tag.to_owned()]).await;
+    }
+
+    /// Puts referrers of an image into its repository, and their list under the tag that stands for the referrers
+    /// API, which this registry does not have.
+    pub(crate) async fn push_referrers(
+        &self,
+        referrers: &[OneLayerImage],
+        subject: &OneLayerImage,
+        repository: &str,
+    ) {
+        for referrer in referrers {
+            let digest = referrer.digest().to_string();
+            self.push_image(referrer, repository, &digest).await;
+        }
+        let descriptors = referrers.iter().map(|referrer| {
+            let manifest: Value = serde_json::from_str(&referrer.manifest).unwrap();
+            let mut descriptor = referrer.descriptor();
+            descriptor["artifactType"] = manifest["artifactType"].clone();
+            descriptor
+        });
+        let list = json!({
+            "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX,
+            "manifests": descriptors.collect::<Vec<_>>(),
+        });
+        let tag = subject.digest().to_string().replace(':', "-");
+        self.put_manifest(repository, &tag, MediaType::OCI_INDEX, &list.to_string())
+            .await;
+    }
+
+    /// Takes a blob out of a repository; whoever has its digest finds nothing there.
+    pub(crate) async fn delete_blob(&self, repository: &str, digest: &Digest) {
+        let client = self.client();
+        let path = format!("{repository}/blobs/{digest}");
+        let deleted = self.request(&client, Method::DELETE, &path).send().await;
+        deleted.unwrap().error_for_status().unwrap();
+    }
+
+    async fn put_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        media_type: &str,
+        manifest: &str,
+    ) {
+        let client = self.client();
+        let path = format!("{repository}/manifests/{reference}");
+        let put = self.request(&client, Method::PUT, &path);
+        let put = put.header("content-type", media_type);
+        let put = put.body(manifest.to_owned()).send().await.unwrap();
+        put.error_for_status().unwrap();
     }
 
     /// What each tag of a repository points at. Nothing is there of a repository that is not there.
