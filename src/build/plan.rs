@@ -152,7 +152,7 @@ mod tests {
                     "repository": "team/app",
                     "tags": ["main", "v1"],
                     "access": {"credentials": "push", "insecure": false},
-                    "conversion": {"format": "Oci", "compression": "zstd:3", "leave_out_unsupported": false},
+                    "conversion": {"format": "Oci", "compression": "zstd:3", "leaveOutUnsupported": false},
                     "annotations": {"team": "a"},
                     "image": "layout",
                 },
