@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # The files of Debian packages without installing anything; sourced, for bash with `set -e`.
 #
-# Packages come from the sources that this machine's apt is configured with, and apt verifies them.
+# Packages come from the sources that this machine's apt is configured with, or from the list of
+# sources that the variable `sources` names, and apt verifies them.
 # They are only unpacked: no maintainer script runs, and nothing is added that was not named, so the
 # architecture need not be this machine's, and no privileges are needed.
 
@@ -26,6 +27,9 @@ Dir::State::Lists "$state/lists";
 Dir::State::Status "$state/status";
 Dir::Cache "$state";
 CONF
+  if [[ ${sources:-} ]]; then
+    printf 'Dir::Etc::SourceList "%s";\nDir::Etc::SourceParts "/dev/null";\n' "$sources" >>"$state/apt.conf"
+  fi
   local apt=(apt-get --quiet=2 --config-file "$state/apt.conf")
   "${apt[@]}" update >&2
   (cd "$directory" && "${apt[@]}" download "$@" >&2)
@@ -51,4 +55,17 @@ unpack_packages() {
   rm -rf "$directory"/usr/share/{base-files,bug,doc-base,info,lintian,locale,man}
   # Character set conversions and auditing of the linker, which nothing in the images uses.
   rm -rf "$directory"/usr/lib/*/{audit,gconv}
+}
+
+# gather_certificates DIRECTORY: what the maintainer script of ca-certificates would do: every
+# authority, in one file.
+gather_certificates() {
+  local root=$1 certificate
+  mkdir -p "$root/etc/ssl/certs"
+  for certificate in "$root"/usr/share/ca-certificates/mozilla/*.crt; do
+    cat "$certificate"
+    echo
+  done >"$root/etc/ssl/certs/ca-certificates.crt"
+  rm -r "$root/usr/share/ca-certificates" "$root/usr/sbin/update-ca-certificates"
+  rm -rf "$root/etc/ca-certificates"
 }

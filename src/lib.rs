@@ -9,6 +9,7 @@
 //!                                      <- inspect <- cli
 //!     oci <- tag_selection, api           <- { cli, controller }
 //!     git, copy <- build                  <- { worker, controller }
+//!     oci <- builder                      <- controller
 //! ```
 //!
 //! `oci` performs no I/O and knows neither HTTP nor Kubernetes. `registry` speaks the distribution
@@ -16,12 +17,13 @@
 //! behind one interface. `convert` gives an image another form, `verify` judges
 //! signatures; both see bytes only. `copy` moves images between two of them, `inspect` looks at them without
 //! moving any; neither knows anything of Kubernetes. `tag_selection` chooses among names. `git` reads Git
-//! repositories, `build` is what the controller and the stages of a build tell each other. `api` holds
-//! the custom resources. Only `api`, `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the
-//! `kube` crate.
+//! repositories, `build` is what the controller and the stages of a build tell each other, `builder` says what
+//! the programs need that build images, in the types of Kubernetes. `api` holds the custom resources. Only `api`,
+//! `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the `kube` crate.
 
 pub mod api;
 pub mod build;
+pub mod builder;
 pub mod cli;
 pub mod controller;
 pub mod convert;

@@ -3,6 +3,7 @@
 # OCI, and Docker's schema 2. Sourced, for bash with `set -e` and `inherit_errexit`. Needs jq.
 #
 # The same files give the same bytes: entries are sorted, owned by root, and dated SOURCE_DATE_EPOCH.
+# Of extended attributes only file capabilities are kept, which programs need in place of a setuid bit.
 # Functions that add something print its descriptor.
 
 declare -A media_types=(
@@ -42,6 +43,7 @@ add_document() {
 make_layer() {
   local directory=$1 layer=$2 epoch=${SOURCE_DATE_EPOCH:-0} digest diff_id size
   tar --create --file="$layer/tar" --directory="$directory" --sort=name --format=posix \
+    --xattrs --xattrs-include=security.capability \
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
     --owner=0 --group=0 --numeric-owner --mtime="@$epoch" .
   diff_id=sha256:$(sha256sum <"$layer/tar" | cut -d' ' -f1)

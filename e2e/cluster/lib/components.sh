@@ -7,10 +7,14 @@ COMPONENTS=$CLUSTER_DIR/components
 BUILD_FLAGS=(-buildvcs=false -trimpath)
 LINK_FLAGS='-s -w'
 
+# component_names: those that the cluster consists of; the others are built when they are named.
 component_names() {
-  local directory
+  local directory name
+  local title takes packages binary cgo tags ldflags commands on_demand
   for directory in "$COMPONENTS"/*/; do
-    basename "$directory"
+    name=$(basename "$directory")
+    component_settings "$name"
+    [[ $on_demand ]] || printf '%s\n' "$name"
   done
 }
 
@@ -49,7 +53,7 @@ component_build() (
 
 # component_settings NAME: sets what build.conf may set; a caller makes these variables local.
 component_settings() {
-  title=$1 takes='' packages=. binary='' cgo=0 tags='' ldflags='' commands=()
+  title=$1 takes='' packages=. binary='' cgo=0 tags='' ldflags='' commands=() on_demand=''
   # shellcheck source=/dev/null
   source "$COMPONENTS/$1/build.conf"
 }
@@ -57,7 +61,7 @@ component_settings() {
 # component_compile NAME DIRECTORY
 component_compile() {
   local name=$1 directory=$2
-  local title takes packages binary cgo tags ldflags commands
+  local title takes packages binary cgo tags ldflags commands on_demand
   component_settings "$name"
   say "building $title (about $takes on 2 cores, once per machine)"
   env --chdir="$COMPONENTS/$name" GOWORK=off GOFLAGS=-mod=readonly CGO_ENABLED="$cgo" \
@@ -69,7 +73,7 @@ component_compile() {
   rm "$directory/build.log"
 }
 
-# components_build [NAME...]: all, if none is named.
+# components_build [NAME...]: those of the cluster, if none is named.
 components_build() {
   local name
   command -v go >/dev/null || die "building needs Go, as go.mod in $COMPONENTS asks for"
@@ -87,7 +91,7 @@ components_build() {
 # components_link: all programs into $LIBEXEC, and those that people call into $BIN.
 components_link() {
   local name path program
-  local title takes packages binary cgo tags ldflags commands
+  local title takes packages binary cgo tags ldflags commands on_demand
   mkdir -p "$LIBEXEC" "$BIN"
   for name in $(component_names); do
     path=$(component_path "$name")

@@ -1,0 +1,140 @@
+//! One build for one platform, as a builder is told of it.
+
+use crate::oci::{Platform, Reference, RegistryHost};
+
+/// What to build, and with what. Paths are those in the container.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// Absolute path of the directory that holds the context.
+    pub context: String,
+    /// Path of the Dockerfile, relative to the context.
+    pub dockerfile: String,
+    /// The stage to build; the last one when absent.
+    pub target: Option<String>,
+    /// Values of `ARG` instructions.
+    pub arguments: Vec<BuildArgument>,
+    /// What `RUN --mount=type=secret` finds.
+    pub secrets: Vec<BuildSecret>,
+    /// What the image runs on.
+    pub platform: Platform,
+    /// Where steps are kept between builds. The tag counts for BuildKit and img only.
+    pub cache: Option<Reference>,
+    /// Registries of base images and of the cache that may be spoken to without TLS, or with a certificate that
+    /// nobody can verify.
+    pub insecure_registries: Vec<RegistryHost>,
+    /// File with further certificate authorities, in PEM.
+    pub authorities: Option<String>,
+    /// Directory with a `config.json` of Docker's: what is pulled, and the cache, with which credentials. Never
+    /// those of the output.
+    pub credentials_directory: Option<String>,
+    /// Seconds since 1970 that files and image are dated. Kaniko and img cannot, and date them now.
+    pub source_date_epoch: Option<u64>,
+    /// How the builder is kept away from the node.
+    pub isolation: Isolation,
+    /// The filter of system calls for builders that mount.
+    pub seccomp: SeccompFilter,
+}
+
+/// The value of an `ARG` instruction.
+#[derive(Clone, Debug)]
+pub struct BuildArgument {
+    /// Its name.
+    pub name: String,
+    /// Its value: any text.
+    pub value: String,
+}
+
+/// A file for `RUN --mount=type=secret`.
+#[derive(Clone, Debug)]
+pub struct BuildSecret {
+    /// The id that the Dockerfile names.
+    pub id: String,
+    /// The file.
+    pub path: String,
+}
+
+/// How a builder is kept away from the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isolation {
+    /// The pod has a user namespace: who is root in it is nobody on the node. Nodes must support `hostUsers: false`.
+    UserNamespace,
+    /// No user namespace of the pod. BuildKit, Buildah and img run as user 1000 and make their own; Kaniko is root
+    /// with few capabilities.
+    Rootless,
+}
+
+/// The filter of system calls for builders that mount, which that of the container runtimes forbids to all who
+/// are not root on the node. Kaniko does not mount, and always has the runtime's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeccompFilter {
+    /// What the kubelet gives to containers that ask for nothing: no filter, unless its `seccompDefault` is on.
+    Unset,
+    /// A profile that is on every node: its path below the kubelet's `seccomp` directory.
+    Localhost(String),
+    /// No filter. Not allowed by Pod Security `baseline`.
+    Unconfined,
+}
+
+/// Why a builder cannot do a build, whatever the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It does not know secrets.
+    #[error("this builder has no secrets for RUN --mount=type=secret")]
+    SecretsUnsupported,
+    /// It speaks nothing but verified TLS.
+    #[error("this builder cannot pull from a registry without verified TLS")]
+    InsecureRegistryUnsupported,
+    /// It does not work in this isolation.
+    #[error("this builder does not work in a pod with a user namespace")]
+    IsolationUnsupported,
+    /// A build argument has a name that cannot be told from its value.
+    #[error("the name of a build argument is empty or has a `=`")]
+    BuildArgumentInvalid,
+    /// A secret has an id that not every builder could be told.
+    #[error("the id of a build secret has other characters than letters, digits, `.`, `_` and `-`")]
+    SecretIdInvalid,
+}
+
+impl Refusal {
+    /// The name that conditions and events give it.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::SecretsUnsupported => "SecretsUnsupported",
+            Self::InsecureRegistryUnsupported => "InsecureRegistryUnsupported",
+            Self::IsolationUnsupported => "IsolationUnsupported",
+            Self::BuildArgumentInvalid => "BuildArgumentInvalid",
+            Self::SecretIdInvalid => "SecretIdInvalid",
+        }
+    }
+}
+
+impl Build {
+    /// Refuses what would mean something else on a command line.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let ambiguous =
+            |argument: &BuildArgument| argument.name.is_empty() || argument.name.contains('=');
+        if self.arguments.iter().any(ambiguous) {
+            return Err(Refusal::BuildArgumentInvalid);
+        }
+        // They stand between commas, which Buildah has no way to quote.
+        let plain =
+            |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+        let odd = |secret: &BuildSecret| secret.id.is_empty() || !secret.id.chars().all(plain);
+        if self.secrets.iter().any(odd) {
+            return Err(Refusal::SecretIdInvalid);
+        }
+        Ok(())
+    }
+
+    /// The Dockerfile's path in the container.
+    pub(super) fn dockerfile_path(&self) -> String {
+        format!("{}/{}", self.context, self.dockerfile)
+    }
+
+    /// The repository of the cache, for builders that choose the tags themselves.
+    pub(super) fn cache_repository(&self) -> Option<String> {
+        let cache = self.cache.as_ref()?;
+        Some(format!("{}/{}", cache.registry(), cache.repository()))
+    }
+}

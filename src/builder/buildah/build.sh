@@ -1,0 +1,19 @@
+# shellcheck shell=sh
+# Builds an image and writes it as an OCI image layout.
+#
+#   build ARGUMENT…   arguments of `buildah build`
+
+# Its own settings, whatever the image has: a program for FUSE could not be used, and in a user namespace
+# of 65,536 ids Buildah looks for the directory of rootless users.
+cat >/tmp/storage.conf <<STORAGE
+[storage]
+driver = "overlay"
+runroot = "/transship/state/run"
+graphroot = "/transship/state/graph"
+rootless_storage_path = "/transship/state/graph"
+STORAGE
+printf '%s' "$REGISTRIES_CONFIG" >/tmp/registries.conf
+export CONTAINERS_STORAGE_CONF=/tmp/storage.conf CONTAINERS_REGISTRIES_CONF=/tmp/registries.conf
+
+buildah build --tag=localhost/build:latest "$@" || exit
+exec buildah push localhost/build:latest oci:/transship/output/layout:latest

@@ -1,0 +1,36 @@
+# shellcheck shell=sh
+# Starts buildkitd, runs `buildctl build` once, and ends buildkitd. Exit code 70: buildkitd did not start.
+#
+#   build UserNamespace|Rootless ARGUMENT…   arguments of `buildctl build`
+
+isolation=$1
+shift
+address=unix:///tmp/buildkitd.sock
+log=/tmp/buildkitd.log
+printf '%s' "$BUILDKITD_CONFIG" >/tmp/buildkitd.toml
+
+# Without a process sandbox: in a pod nobody may mount a new /proc.
+set_daemon() {
+  "$@" buildkitd --root /transship/state/buildkit --addr "$address" --config /tmp/buildkitd.toml \
+    --oci-worker-no-process-sandbox
+}
+case $isolation in
+  UserNamespace) set_daemon in_user_namespace >"$log" 2>&1 & ;;
+  Rootless) set_daemon rootlesskit >"$log" 2>&1 & ;;
+esac
+daemon=$!
+
+attempts=0
+until buildctl --addr "$address" debug workers >/dev/null 2>&1; do
+  attempts=$((attempts + 1))
+  if ! kill -0 "$daemon" 2>/dev/null || [ "$attempts" -gt 200 ]; then
+    echo "buildkitd did not start" >&2
+    cat "$log" >&2
+    exit 70
+  fi
+  sleep 0.1
+done
+buildctl --addr "$address" build "$@"
+code=$?
+kill "$daemon"
+exit "$code"
