@@ -74,6 +74,50 @@ pub enum Reason {
     PruneFailed,
     /// Another mirror, which is older, keeps the same destination tag.
     Conflict,
+    /// The source of a build has no Dockerfile where it should be.
+    DockerfileNotFound,
+    /// A Dockerfile cannot be understood.
+    DockerfileInvalid,
+    /// A Dockerfile has no such stage.
+    TargetNotFound,
+    /// A command of a `RUN` instruction failed.
+    RunCommandFailed,
+    /// What `COPY` or `ADD` names does not exist.
+    CopySourceNotFound,
+    /// Another instruction of a Dockerfile failed.
+    InstructionFailed,
+    /// A registry does not have a base image.
+    BaseImageNotFound,
+    /// A registry does not give a base image to these credentials.
+    BaseImageDenied,
+    /// A registry speaks no TLS.
+    TlsMissing,
+    /// Nodes have no user namespaces for pods, or do not let a builder make one.
+    UserNamespaceRefused,
+    /// A node does not let a builder start a container.
+    NestedContainerRefused,
+    /// A builder may not do something to files which its isolation does not allow.
+    CapabilityMissing,
+    /// There was no space left on a node.
+    DiskFull,
+    /// The daemon of a builder did not start.
+    BuilderNotStarted,
+    /// A builder was killed.
+    BuilderKilled,
+    /// A builder failed with an error that this version does not know.
+    BuilderFailed,
+    /// A build took longer than it may.
+    TimedOut,
+    /// The pod of a build was evicted.
+    Evicted,
+    /// A build took more memory than it may.
+    OutOfMemory,
+    /// Somebody has stopped a build.
+    Cancelled,
+    /// The API server refused the pod of a build.
+    PodRefused,
+    /// The pod of a build vanished.
+    PodLost,
 }
 
 /// What has to happen before a failure can go away.
@@ -113,6 +157,22 @@ impl Reason {
             | Self::VerificationFailed
             | Self::TagImmutable
             | Self::TagExists
+            | Self::DockerfileNotFound
+            | Self::DockerfileInvalid
+            | Self::TargetNotFound
+            | Self::RunCommandFailed
+            | Self::CopySourceNotFound
+            | Self::InstructionFailed
+            | Self::BaseImageNotFound
+            | Self::BaseImageDenied
+            | Self::TlsMissing
+            | Self::UserNamespaceRefused
+            | Self::NestedContainerRefused
+            | Self::CapabilityMissing
+            | Self::TimedOut
+            | Self::OutOfMemory
+            | Self::Cancelled
+            | Self::PodRefused
             | Self::TlsUntrusted => Class::Stalled,
             Self::Succeeded
             | Self::Kept
@@ -126,6 +186,12 @@ impl Reason {
             | Self::RegistryError
             | Self::StorageFailed
             | Self::HeldBack
+            | Self::DiskFull
+            | Self::BuilderNotStarted
+            | Self::BuilderKilled
+            | Self::BuilderFailed
+            | Self::Evicted
+            | Self::PodLost
             | Self::RunFailed
             | Self::DestinationMismatch => Class::Transient,
         }

@@ -8,6 +8,7 @@ use super::copy_options::{
     ExistingPolicy, FailurePolicy, ImageFormat, IndexPolicy, LayerCompression, Limits,
     ReferrerRules,
 };
+use super::duration::{BOUNDED_DURATION, DURATION, one_hour};
 use super::image_mirror_status::ImageMirrorStatus;
 use super::prune::{DeletionPolicy, Prune};
 use super::secret_reference::SecretReference;
@@ -231,11 +232,6 @@ pub struct Destination {
     pub insecure: bool,
 }
 
-/// Flux's duration pattern.
-pub(super) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
-/// Says nothing of what is no duration, as the pattern does: an error would keep the API server from storing a status
-/// that says so.
-const BOUNDED_DURATION: &str = r"!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('8760h'))";
 /// `HOST[:PORT][/REPOSITORY]`, where the host must be told from a repository by a dot, a port or the
 /// name `localhost`.
 const PREFIX: &str = concat!(
@@ -246,10 +242,6 @@ const PREFIX: &str = concat!(
 /// `OS/ARCHITECTURE[/VARIANT]`; `oci::Platform` parses what passes.
 const PLATFORM: &str =
     r"^[A-Za-z0-9_.-]+(\([A-Za-z0-9_.-]+\))?/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$";
-
-fn one_hour() -> String {
-    "1h".to_owned()
-}
 
 fn default_path() -> String {
     "{registry}/{repository}".to_owned()

@@ -4,6 +4,16 @@
 //! decided in `copy` and `controller`. Doc comments here are what `kubectl explain` shows, so they
 //! are written for users.
 
+#[expect(
+    unreachable_pub,
+    reason = "derive(KubeSchema) makes a public twin of each struct"
+)]
+mod build_source;
+#[expect(
+    unreachable_pub,
+    reason = "derive(KubeSchema) makes a public twin of each struct"
+)]
+mod build_triggers;
 mod condition;
 #[expect(
     unreachable_pub,
@@ -11,6 +21,14 @@ mod condition;
 )]
 mod copy_options;
 mod definition;
+mod duration;
+#[expect(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    reason = "derive(KubeSchema) makes a public twin of each struct; printer columns share keys by nature"
+)]
+mod image_build;
+mod image_build_status;
 #[expect(
     unreachable_pub,
     clippy::duplicated_attributes,
@@ -44,12 +62,24 @@ mod verify;
 )]
 mod worker_pod;
 
+pub use build_source::{
+    BuildSource, ConfigMapReference, GitReference, GitSource, HttpSource, ImageSource, InlineSource,
+};
+pub use build_triggers::{BuildTriggers, IntervalTrigger};
 pub use condition::{ConditionType, Conditions, find_condition};
 pub use copy_options::{
     CompressionAlgorithm, ExistingPolicy, FailurePolicy, ImageFormat, IndexPolicy,
     LayerCompression, Limits, ReferrerMode, ReferrerRules,
 };
 pub use definition::definitions;
+pub use image_build::{
+    BuildArgument, BuildHistory, BuildOutput, BuildRetry, BuildSecret, Builder, BuilderType,
+    ImageBuild, ImageBuildSpec, Isolation,
+};
+pub use image_build_status::{
+    BaseImage, BuildFailureStatus, BuildRecord, BuildResult, BuildStatus, BuildTrigger,
+    BuilderStatus, BuiltImage, ImageBuildStatus, SourceStatus,
+};
 pub use image_mirror::{Destination, DriftPolicy, ImageMirror, ImageMirrorSpec};
 pub use image_mirror_status::{
     ConversionStatus, DestinationStatus, ImageMirrorStatus, ImageState, ImageStatus, PruneStatus,
@@ -60,7 +90,7 @@ pub use owner::is_controlled_by;
 pub use prune::{DeletionPolicy, Prune, PruneMode};
 pub use reconcile_request::{RECONCILE_REQUEST_ANNOTATIONS, requested_reconcile};
 pub use reference::reference;
-pub use secret_reference::SecretReference;
+pub use secret_reference::{SecretKeyReference, SecretReference};
 pub use source::{Latest, LatestOrder, Source, TagRules};
 pub use verify::{OidcIdentity, Verification, VerificationProvider};
 pub use worker_pod::{ResourceQuantities, WorkerPod, WorkerResources};

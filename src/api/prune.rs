@@ -14,7 +14,7 @@ pub struct Prune {
 
     /// How long a tag must have been unwanted before it is removed, for example `336h`.
     #[serde(default = "two_weeks")]
-    #[schemars(length(max = 32), regex(pattern = super::image_mirror::DURATION))]
+    #[schemars(length(max = 32), regex(pattern = super::duration::DURATION))]
     #[x_kube(
         validation = Rule::new("!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self) <= duration('87600h')").message("grace must be at most 87600h")
     )]

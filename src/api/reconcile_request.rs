@@ -1,6 +1,6 @@
 //! The annotations by which a person or a tool asks for a scan at once.
 
-use super::ImageMirror;
+use kube::api::ObjectMeta;
 
 /// Any new value of one of these annotations starts one scan at once. The second is Flux's own, so
 /// that `flux reconcile` style tooling works unchanged.
@@ -13,10 +13,10 @@ pub const RECONCILE_REQUEST_ANNOTATIONS: [&str; 2] = [
 /// nothing else is seen, because a status that cannot be written would tell nothing at all.
 const MAX_CHARACTERS: usize = 512;
 
-/// The value that counts of those that a mirror has: the greater, because tools write the time.
+/// The value that counts of those that an object has: the greater, because tools write the time.
 #[must_use]
-pub fn requested_reconcile(mirror: &ImageMirror) -> Option<&str> {
-    let annotations = mirror.metadata.annotations.as_ref();
+pub fn requested_reconcile(metadata: &ObjectMeta) -> Option<&str> {
+    let annotations = metadata.annotations.as_ref();
     RECONCILE_REQUEST_ANNOTATIONS
         .iter()
         .filter_map(|key| annotations.and_then(|annotations| annotations.get(*key)))
@@ -37,15 +37,11 @@ mod tests {
 
     #[test]
     fn a_value_that_no_status_can_hold_is_cut() {
-        let mirror: ImageMirror = serde_json::from_value(json!({
-            "apiVersion": "transship.dev/v1alpha1", "kind": "ImageMirror",
-            "metadata": {"name": "m", "annotations": {
-                RECONCILE_REQUEST_ANNOTATIONS[0]: "1".repeat(100),
-                RECONCILE_REQUEST_ANNOTATIONS[1]: "é".repeat(600),
-            }},
-            "spec": {"sources": [{"image": "alpine:3"}], "destinations": [{"prefix": "one.test"}]},
-        }))
+        let metadata: ObjectMeta = serde_json::from_value(json!({"annotations": {
+            RECONCILE_REQUEST_ANNOTATIONS[0]: "1".repeat(100),
+            RECONCILE_REQUEST_ANNOTATIONS[1]: "é".repeat(600),
+        }}))
         .unwrap();
-        assert_eq!(requested_reconcile(&mirror), Some("é".repeat(512).as_str()));
+        assert_eq!(requested_reconcile(&metadata), Some("é".repeat(512).as_str()));
     }
 }

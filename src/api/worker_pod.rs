@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::secret_reference::NAME;
+
 /// Where and as whom the worker pods run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -13,7 +15,7 @@ pub struct WorkerPod {
     /// The service account of the pods, for example `mirror`: its image pull secrets, and what admission grants
     /// to it. Its token is not mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub service_account_name: Option<String>,
 
     /// Labels that a node must have, for example `{"topology.kubernetes.io/zone": "a"}`.
@@ -33,7 +35,7 @@ pub struct WorkerPod {
 
     /// The name of a `PriorityClass`, for example `batch-low`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub priority_class_name: Option<String>,
 }
 
@@ -117,8 +119,6 @@ pub struct ResourceQuantities {
     pub ephemeral_storage: Option<String>,
 }
 
-/// A name that Kubernetes takes.
-const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
 /// A positive Kubernetes quantity.
 const QUANTITY: &str = r"^([0-9]+|[0-9]+\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$";
 

@@ -27,6 +27,9 @@ pub struct Fetched {
     /// When the commit was made, in seconds since 1970; [`None`] for a context that is no commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_time: Option<i64>,
+    /// The images that the Dockerfile begins with, as it names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub base_images: Vec<String>,
     /// Files of the context.
     pub files: u64,
     /// Their bytes.

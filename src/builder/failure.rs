@@ -4,9 +4,10 @@
 //! seen. Steps write into the same log; a step that imitates an error of the builder can at most have the build
 //! tried again.
 
-use std::fmt;
-
 mod text;
+
+use crate::build::FailureClass;
+use crate::reason::Reason;
 
 pub(super) use text::{after, error_line, number_before, quoted, registry_reason};
 
@@ -27,121 +28,26 @@ pub struct Ended<'a> {
 }
 
 /// Who has to act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FailureClass {
-    /// Who wrote the Dockerfile. Another try gives the same.
-    Dockerfile,
-    /// Who chose the source: something is not in it.
-    Source,
-    /// Who runs the registry of a base image, or chose the image or the credentials.
-    Registry,
-    /// Who runs the cluster; another try may succeed.
-    Infrastructure,
-    /// The build took longer than it may.
-    Timeout,
-    /// The node needed what the build took, or the build took more of its disk than it may.
-    Evicted,
-    /// The build took more memory than it may.
-    OutOfMemory,
-}
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FailureReason {
-    /// There is no Dockerfile where it should be.
-    DockerfileNotFound,
-    /// The Dockerfile cannot be understood.
-    DockerfileInvalid,
-    /// The Dockerfile has no such stage.
-    TargetNotFound,
-    /// A command of a `RUN` instruction failed.
-    RunCommandFailed,
-    /// What `COPY` or `ADD` names does not exist.
-    CopySourceNotFound,
-    /// The Dockerfile needs a secret that the build does not have.
-    SecretNotFound,
-    /// Another instruction failed.
-    InstructionFailed,
-    /// The registry does not have the base image.
-    BaseImageNotFound,
-    /// The registry does not give the base image to these credentials.
-    BaseImageDenied,
-    /// The registry of a base image does not answer.
-    RegistryUnreachable,
-    /// The registry's certificate is not trusted.
-    TlsUntrusted,
-    /// The registry speaks no TLS.
-    TlsMissing,
-    /// The registry asks to slow down.
-    RateLimited,
-    /// The registry of a base image answered with another error.
-    RegistryError,
-    /// The node does not let the builder make a user namespace.
-    UserNamespaceRefused,
-    /// The node does not let the builder start a container.
-    NestedContainerRefused,
-    /// The builder may not do something to files which the isolation does not allow.
-    CapabilityMissing,
-    /// There was no space left on the node.
-    DiskFull,
-    /// The builder's daemon did not start.
-    BuilderNotStarted,
-    /// The builder was killed.
-    BuilderKilled,
-    /// The builder failed with an error that this version does not know.
-    BuilderFailed,
-    /// The build took longer than it may.
-    TimedOut,
-    /// The pod was evicted.
-    Evicted,
-    /// The container took more memory than it may.
-    OutOfMemory,
-}
-
-impl FailureReason {
-    /// Who has to act.
-    #[must_use]
-    pub const fn class(self) -> FailureClass {
-        match self {
-            Self::DockerfileInvalid
-            | Self::TargetNotFound
-            | Self::RunCommandFailed
-            | Self::CopySourceNotFound
-            | Self::SecretNotFound
-            | Self::InstructionFailed => FailureClass::Dockerfile,
-            Self::DockerfileNotFound => FailureClass::Source,
-            Self::BaseImageNotFound
-            | Self::BaseImageDenied
-            | Self::RegistryUnreachable
-            | Self::TlsUntrusted
-            | Self::TlsMissing
-            | Self::RateLimited
-            | Self::RegistryError => FailureClass::Registry,
-            Self::UserNamespaceRefused
-            | Self::NestedContainerRefused
-            | Self::CapabilityMissing
-            | Self::DiskFull
-            | Self::BuilderNotStarted
-            | Self::BuilderKilled
-            | Self::BuilderFailed => FailureClass::Infrastructure,
-            Self::TimedOut => FailureClass::Timeout,
-            Self::Evicted => FailureClass::Evicted,
-            Self::OutOfMemory => FailureClass::OutOfMemory,
-        }
-    }
-}
-
-impl fmt::Display for FailureClass {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A variant is written as its name.
-        fmt::Debug::fmt(self, formatter)
-    }
-}
-
-impl fmt::Display for FailureReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A variant is written as its name.
-        fmt::Debug::fmt(self, formatter)
+const fn class_of(reason: Reason) -> FailureClass {
+    match reason {
+        Reason::DockerfileInvalid
+        | Reason::TargetNotFound
+        | Reason::RunCommandFailed
+        | Reason::CopySourceNotFound
+        | Reason::SecretNotFound
+        | Reason::InstructionFailed => FailureClass::Dockerfile,
+        Reason::DockerfileNotFound => FailureClass::Source,
+        Reason::BaseImageNotFound
+        | Reason::BaseImageDenied
+        | Reason::RegistryUnreachable
+        | Reason::TlsUntrusted
+        | Reason::TlsMissing
+        | Reason::RateLimited
+        | Reason::RegistryError => FailureClass::Registry,
+        Reason::TimedOut => FailureClass::Timeout,
+        Reason::Evicted => FailureClass::Evicted,
+        Reason::OutOfMemory => FailureClass::OutOfMemory,
+        _ => FailureClass::Infrastructure,
     }
 }
 
@@ -149,7 +55,7 @@ impl fmt::Display for FailureReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What happened.
-    pub reason: FailureReason,
+    pub reason: Reason,
     /// The builder's own words: one line of at most 1024 characters.
     pub message: String,
     /// The instruction that failed, when the builder names it.
@@ -159,7 +65,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(reason: FailureReason, message: &str) -> Self {
+    /// Who has to act.
+    #[must_use]
+    pub const fn class(&self) -> FailureClass {
+        class_of(self.reason)
+    }
+
+    pub(super) fn new(reason: Reason, message: &str) -> Self {
         Self {
             reason,
             message: text::one_line(message, MESSAGE_LIMIT),
@@ -180,10 +92,10 @@ impl Failure {
 /// The failure of a container that something else than the builder ended.
 pub(super) fn from_outside(ended: &Ended<'_>) -> Option<Failure> {
     let (reason, message) = match (ended.pod_reason, ended.container_reason) {
-        ("DeadlineExceeded", _) => (FailureReason::TimedOut, "the build took longer than it may"),
-        ("Evicted", _) => (FailureReason::Evicted, "the node evicted the build"),
+        ("DeadlineExceeded", _) => (Reason::TimedOut, "the build took longer than it may"),
+        ("Evicted", _) => (Reason::Evicted, "the node evicted the build"),
         (_, "OOMKilled") => (
-            FailureReason::OutOfMemory,
+            Reason::OutOfMemory,
             "the build took more memory than it may",
         ),
         _ => return None,
@@ -195,13 +107,13 @@ pub(super) fn from_outside(ended: &Ended<'_>) -> Option<Failure> {
 pub(super) fn unknown(exit_code: i32, message: Option<&str>) -> Failure {
     match (exit_code, message) {
         (_, Some(message)) if message.contains("no space left on device") => {
-            Failure::new(FailureReason::DiskFull, message)
+            Failure::new(Reason::DiskFull, message)
         }
         // 128 and the number of SIGKILL or SIGTERM.
-        (137 | 143, None) => Failure::new(FailureReason::BuilderKilled, "the builder was killed"),
-        (_, Some(message)) => Failure::new(FailureReason::BuilderFailed, message),
+        (137 | 143, None) => Failure::new(Reason::BuilderKilled, "the builder was killed"),
+        (_, Some(message)) => Failure::new(Reason::BuilderFailed, message),
         (code, None) => Failure::new(
-            FailureReason::BuilderFailed,
+            Reason::BuilderFailed,
             &format!("the builder ended with exit code {code} and said nothing"),
         ),
     }

@@ -234,7 +234,7 @@ mod tests {
             panic!("it can be read");
         };
         assert_eq!(mirror.annotations().len(), 1);
-        assert_eq!(crate::api::requested_reconcile(&mirror), Some("now"));
+        assert_eq!(crate::api::requested_reconcile(&mirror.metadata), Some("now"));
         assert_eq!(mirror.metadata.managed_fields, None);
         assert_eq!(mirror.spec.sources, []);
         assert_eq!(mirror.spec.interval, "1h");

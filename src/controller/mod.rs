@@ -3,6 +3,7 @@
 //! It talks to registries only for small things; layers are moved by workers in Jobs.
 
 mod admin;
+mod build;
 mod cache;
 mod creation_times;
 mod error_pause;
@@ -10,7 +11,11 @@ mod events;
 mod lease;
 mod metrics;
 mod mirror;
+mod registries;
 mod request;
+mod resources;
+mod silence;
+mod spec;
 mod standing;
 mod status_pace;
 mod stored;
@@ -48,6 +53,9 @@ use crate::copy::ClientPool;
 const MAX_BEGUN: u16 = 1024;
 /// Objects of one page of a list: a page is in memory as a whole, and a mirror has up to 256 KiB.
 const PAGE_SIZE: u32 = 100;
+
+/// Tells Argo CD that changes of a child are no reason to look at the whole application again.
+const ARGOCD_IGNORE_UPDATES_ANNOTATION: &str = "argocd.argoproj.io/ignore-resource-updates";
 
 /// How the operator runs.
 #[derive(Clone, Debug)]
@@ -154,7 +162,7 @@ async fn operate(
         metrics,
         error_pauses: ErrorPauses::default(),
         known_jobs: KnownJobs::default(),
-        registries: Arc::new(ClientPool::new(mirror::scan_patience())),
+        registries: Arc::new(ClientPool::new(registries::scan_patience())),
         turns: Turns::new(options.concurrency, cancel.clone()),
         status_pace: StatusPace::default(),
         creation_times: Arc::default(),

@@ -31,6 +31,11 @@ impl RequestError {
         }
     }
 
+    /// Whether there is no such object.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Kubernetes(kube::Error::Api(status)) if status.code == 404)
+    }
+
     /// Whether the object to create exists already, or the one to replace is another version.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Kubernetes(kube::Error::Api(status)) if status.code == 409)

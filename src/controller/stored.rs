@@ -1,4 +1,4 @@
-//! A mirror as the API server has it stored.
+//! An object as the API server has it stored.
 //!
 //! An object that was stored under another version of the definition may be none that this version can read, and
 //! one such object must not keep the others of the same list from being seen. It knows nothing of what is done
@@ -9,58 +9,69 @@ use std::borrow::Cow;
 use kube::Resource;
 use kube::api::ObjectMeta;
 use kube::core::NamespaceResourceScope;
-use serde::de::Error as _;
+use kube::core::object::HasStatus;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::api::{ImageMirror, ImageMirrorStatus};
+use crate::api::{ImageBuild, ImageMirror, ImageMirrorStatus};
 
-/// A mirror that could be read, or what is known of one that could not.
+/// An object that could be read, or what is known of one that could not.
 #[derive(Clone, Debug)]
-pub(crate) enum StoredMirror {
+pub(crate) enum Stored<K: HasStatus> {
     /// As this version understands it. A status that it does not understand is left out: it is made again.
-    Readable(Box<ImageMirror>),
+    Readable(Box<K>),
     /// Its spec means nothing to this version.
-    Unreadable(Box<UnreadableMirror>),
+    Unreadable(Box<Unreadable<K::Status>>),
 }
 
+/// A mirror that could be read, or what is known of one that could not.
+pub(crate) type StoredMirror = Stored<ImageMirror>;
 /// What is known of a mirror whose spec cannot be read.
+pub(crate) type UnreadableMirror = Unreadable<ImageMirrorStatus>;
+/// A build that could be read, or what is known of one that could not.
+pub(crate) type StoredBuild = Stored<ImageBuild>;
+
+/// What is known of an object whose spec cannot be read.
 #[derive(Clone, Debug)]
-pub(crate) struct UnreadableMirror {
+pub(crate) struct Unreadable<S> {
     pub(crate) metadata: ObjectMeta,
     /// The status, if at least that can be read.
-    pub(crate) status: Option<ImageMirrorStatus>,
+    pub(crate) status: Option<S>,
     /// The field that cannot be read, and why: `spec.drift: unknown variant …`.
     pub(crate) problem: String,
 }
 
-impl StoredMirror {
-    /// The mirror, if it could be read.
-    pub(crate) fn readable(&self) -> Option<&ImageMirror> {
+impl<K: HasStatus> Stored<K> {
+    /// The object, if it could be read.
+    pub(crate) fn readable(&self) -> Option<&K> {
         match self {
-            Self::Readable(mirror) => Some(mirror),
+            Self::Readable(object) => Some(object),
             Self::Unreadable(_) => None,
         }
     }
 }
 
-impl<'de> Deserialize<'de> for StoredMirror {
+impl<'de, K> Deserialize<'de> for Stored<K>
+where
+    K: HasStatus<Status: DeserializeOwned> + DeserializeOwned,
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = Value::deserialize(deserializer)?;
-        if let Ok(mirror) = read(&object) {
-            return Ok(Self::Readable(Box::new(mirror)));
+        if let Ok(object) = read(&object) {
+            return Ok(Self::Readable(Box::new(object)));
         }
         let members = object.as_object_mut();
         let status = members.and_then(|members| members.remove("status"));
         let problem = match read(&object) {
-            Ok(mirror) => return Ok(Self::Readable(Box::new(mirror))),
+            Ok(object) => return Ok(Self::Readable(Box::new(object))),
             Err(problem) => problem,
         };
         let metadata = object
             .get_mut("metadata")
             .map(Value::take)
             .unwrap_or_default();
-        Ok(Self::Unreadable(Box::new(UnreadableMirror {
+        Ok(Self::Unreadable(Box::new(Unreadable {
             metadata: serde_json::from_value(metadata).map_err(D::Error::custom)?,
             status: status.and_then(|status| serde_json::from_value(status).ok()),
             problem,
@@ -68,42 +79,45 @@ impl<'de> Deserialize<'de> for StoredMirror {
     }
 }
 
-/// Reads a mirror; the error begins with the path of the field.
-fn read(object: &Value) -> Result<ImageMirror, String> {
+/// Reads an object; the error begins with the path of the field.
+fn read<K: DeserializeOwned>(object: &Value) -> Result<K, String> {
     serde_path_to_error::deserialize(object).map_err(|error| error.to_string())
 }
 
-impl Resource for StoredMirror {
+impl<K> Resource for Stored<K>
+where
+    K: HasStatus + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 
     fn kind((): &()) -> Cow<'_, str> {
-        ImageMirror::kind(&())
+        K::kind(&())
     }
 
     fn group((): &()) -> Cow<'_, str> {
-        ImageMirror::group(&())
+        K::group(&())
     }
 
     fn version((): &()) -> Cow<'_, str> {
-        ImageMirror::version(&())
+        K::version(&())
     }
 
     fn plural((): &()) -> Cow<'_, str> {
-        ImageMirror::plural(&())
+        K::plural(&())
     }
 
     fn meta(&self) -> &ObjectMeta {
         match self {
-            Self::Readable(mirror) => mirror.meta(),
-            Self::Unreadable(mirror) => &mirror.metadata,
+            Self::Readable(object) => object.meta(),
+            Self::Unreadable(object) => &object.metadata,
         }
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         match self {
-            Self::Readable(mirror) => mirror.meta_mut(),
-            Self::Unreadable(mirror) => &mut mirror.metadata,
+            Self::Readable(object) => object.meta_mut(),
+            Self::Unreadable(object) => &mut object.metadata,
         }
     }
 }

@@ -229,6 +229,17 @@ impl Reference {
         }
     }
 
+    /// What has this digest in the same repository.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            repository: self.repository.clone(),
+            tag: None,
+            digest: Some(digest),
+        }
+    }
+
     /// The registry that holds the image.
     #[must_use]
     pub const fn registry(&self) -> &RegistryHost {

@@ -2,7 +2,7 @@
 //! could not begin.
 
 use crate::builder::failure::{
-    Failure, FailureReason, after, error_line, number_before, quoted, registry_reason, unknown,
+    Failure, Reason, after, error_line, number_before, quoted, registry_reason, unknown,
 };
 
 /// Why Buildah failed.
@@ -12,7 +12,7 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
         .lines()
         .find(|line| line.contains("Falling back to single mapping"))
     {
-        return Failure::new(FailureReason::UserNamespaceRefused, line);
+        return Failure::new(Reason::UserNamespaceRefused, line);
     }
     let message = error_line(log, &["Error: ", "error "]);
     let refused = log.lines().rev().find(|line| {
@@ -20,7 +20,7 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
             || (line.contains("error writing") && line.contains("_map"))
     });
     if let (Some(line), 1) = (refused, exit_code) {
-        return Failure::new(FailureReason::UserNamespaceRefused, line);
+        return Failure::new(Reason::UserNamespaceRefused, line);
     }
     let Some(message) = message else {
         return unknown(exit_code, None);
@@ -38,46 +38,46 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
 }
 
 /// Of an error that belongs to an instruction.
-fn step_reason(message: &str) -> FailureReason {
+fn step_reason(message: &str) -> Reason {
     let says = |words: &str| message.contains(words);
     if message.starts_with("exit status ") || says("while running runtime: exit status ") {
-        return FailureReason::RunCommandFailed;
+        return Reason::RunCommandFailed;
     }
     if says("Unknown instruction") {
-        return FailureReason::DockerfileInvalid;
+        return Reason::DockerfileInvalid;
     }
     if says("checking on sources under") || says("copier: stat:") || says("no items matching glob")
     {
-        return FailureReason::CopySourceNotFound;
+        return Reason::CopySourceNotFound;
     }
     if says("secret required") || says("no secret with id") {
-        return FailureReason::SecretNotFound;
+        return Reason::SecretNotFound;
     }
     if says("no space left on device") {
-        return FailureReason::DiskFull;
+        return Reason::DiskFull;
     }
     if says("setting supplemental groups") || says("setting capabilities for process") {
-        return FailureReason::CapabilityMissing;
+        return Reason::CapabilityMissing;
     }
-    FailureReason::InstructionFailed
+    Reason::InstructionFailed
 }
 
 /// Of an error that belongs to none.
-fn reason(message: &str) -> Option<FailureReason> {
+fn reason(message: &str) -> Option<Reason> {
     let says = |words: &str| message.contains(words);
     if says("was not found in the provided Dockerfile") {
-        return Some(FailureReason::TargetNotFound);
+        return Some(Reason::TargetNotFound);
     }
     if says("parse error") || says("Unknown instruction") || says("parsing main Dockerfile") {
-        return Some(FailureReason::DockerfileInvalid);
+        return Some(Reason::DockerfileInvalid);
     }
     let missing =
         after(message, "stat ").is_some_and(|path| path.ends_with(": no such file or directory"));
     if missing && (message.starts_with("stat ") || says("reading build instructions")) {
-        return Some(FailureReason::DockerfileNotFound);
+        return Some(Reason::DockerfileNotFound);
     }
     if says("no space left on device") {
-        return Some(FailureReason::DiskFull);
+        return Some(Reason::DiskFull);
     }
     let pulls = [
         "creating build container",

@@ -1,7 +1,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::builder::failure::FailureReason;
+use crate::reason::Reason;
 use crate::builder::fixture::{
     arguments, container as built, large, secret, security, small, variable,
 };
@@ -70,73 +70,73 @@ fn it_has_the_same_rights_as_buildkit() {
 #[case(
     42,
     "building at STEP \"RUN exit 42\": exit status 42",
-    FailureReason::RunCommandFailed,
+    Reason::RunCommandFailed,
     Some("RUN exit 42")
 )]
 #[case(
     1,
     "building at STEP \"RUN sh -c \\\"exit 1\\\"\": while running runtime: exit status 1",
-    FailureReason::RunCommandFailed,
+    Reason::RunCommandFailed,
     Some("RUN sh -c \"exit 1\"")
 )]
 #[case(
     125,
     "building at STEP \"RUNN \": Build error: Unknown instruction: \"RUNN\" ",
-    FailureReason::DockerfileInvalid,
+    Reason::DockerfileInvalid,
     Some("RUNN")
 )]
 #[case(
     125,
     "building at STEP \"COPY missing.txt /\": checking on sources under \"/ws\": copier: stat: \"/missing.txt\": no such file or directory",
-    FailureReason::CopySourceNotFound,
+    Reason::CopySourceNotFound,
     Some("COPY missing.txt /")
 )]
 #[case(
     125,
     "stat /ws/Nope: no such file or directory",
-    FailureReason::DockerfileNotFound,
+    Reason::DockerfileNotFound,
     None
 )]
 #[case(
     125,
     "The target \"nope\" was not found in the provided Dockerfile",
-    FailureReason::TargetNotFound,
+    Reason::TargetNotFound,
     None
 )]
 #[case(
     125,
     "creating build container: initializing source docker://r.test/a:1: reading manifest 1 in r.test/a: manifest unknown",
-    FailureReason::BaseImageNotFound,
+    Reason::BaseImageNotFound,
     None
 )]
 #[case(
     125,
     "creating build container: initializing source docker://r.test/a:1: pinging container registry r.test: Get \"https://r.test/v2/\": dial tcp 10.0.0.1:443: connect: no route to host",
-    FailureReason::RegistryUnreachable,
+    Reason::RegistryUnreachable,
     None
 )]
 #[case(
     125,
     "creating build container: initializing source docker://r.test/a:1: reading manifest 1 in r.test/a: unauthorized: authentication required",
-    FailureReason::BaseImageDenied,
+    Reason::BaseImageDenied,
     None
 )]
 #[case(
     125,
     "creating build container: initializing source docker://r.test/a:1: pinging container registry r.test: Get \"https://r.test/v2/\": http: server gave HTTP response to HTTPS client",
-    FailureReason::TlsMissing,
+    Reason::TlsMissing,
     None
 )]
 #[case(
     125,
     "'overlay' is not supported over overlayfs",
-    FailureReason::BuilderFailed,
+    Reason::BuilderFailed,
     None
 )]
 fn errors_have_their_reason(
     #[case] exit_code: i32,
     #[case] message: &str,
-    #[case] reason: FailureReason,
+    #[case] reason: Reason,
     #[case] instruction: Option<&str>,
 ) {
     let log = format!("STEP 1/2: FROM r.test/a:1\nError: {message}\n");
@@ -157,6 +157,6 @@ fn errors_have_their_reason(
 fn a_node_without_user_namespaces_is_not_the_dockerfiles_fault(#[case] log: &str) {
     assert_eq!(
         Buildah.failure_in_log(1, log).reason,
-        FailureReason::UserNamespaceRefused
+        Reason::UserNamespaceRefused
     );
 }

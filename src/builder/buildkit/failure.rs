@@ -2,7 +2,7 @@
 
 use super::EXIT_NOT_STARTED;
 use crate::builder::failure::{
-    Failure, FailureReason, error_line, number_before, registry_reason, unknown,
+    Failure, Reason, error_line, number_before, registry_reason, unknown,
 };
 
 /// Why BuildKit failed.
@@ -23,48 +23,48 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
     }
 }
 
-fn reason(message: &str, log: &str, at_instruction: bool) -> Option<FailureReason> {
+fn reason(message: &str, log: &str, at_instruction: bool) -> Option<Reason> {
     let says = |words: &str| message.contains(words);
     if says("did not complete successfully: exit code") {
         // The node forbids what starting a container takes, which looks like the step's own failure.
         let refused =
             log.contains("runc run failed: ") || log.contains("error during container init");
         return Some(if refused {
-            FailureReason::NestedContainerRefused
+            Reason::NestedContainerRefused
         } else {
-            FailureReason::RunCommandFailed
+            Reason::RunCommandFailed
         });
     }
     if says("failed to read dockerfile") {
         return Some(if says("operation not permitted") {
-            FailureReason::CapabilityMissing
+            Reason::CapabilityMissing
         } else {
-            FailureReason::DockerfileNotFound
+            Reason::DockerfileNotFound
         });
     }
     if says("no space left on device") {
-        return Some(FailureReason::DiskFull);
+        return Some(Reason::DiskFull);
     }
     if says("target stage") && says("could not be found") {
-        return Some(FailureReason::TargetNotFound);
+        return Some(Reason::TargetNotFound);
     }
     if says("parse error on line") {
-        return Some(FailureReason::DockerfileInvalid);
+        return Some(Reason::DockerfileInvalid);
     }
     if says("failed to calculate checksum of ref") {
-        return Some(FailureReason::CopySourceNotFound);
+        return Some(Reason::CopySourceNotFound);
     }
     if message.starts_with("secret ") && says("not found") {
-        return Some(FailureReason::SecretNotFound);
+        return Some(Reason::SecretNotFound);
     }
     if says("failed to resolve source metadata") {
-        return Some(registry_reason(message).unwrap_or(FailureReason::RegistryError));
+        return Some(registry_reason(message).unwrap_or(Reason::RegistryError));
     }
     // Layers of base images are fetched later than what says which.
     if says("http://") || says("https://") {
         return registry_reason(message);
     }
-    at_instruction.then_some(FailureReason::InstructionFailed)
+    at_instruction.then_some(Reason::InstructionFailed)
 }
 
 /// The line and the text of the instruction that BuildKit shows:
@@ -99,9 +99,9 @@ fn not_started(log: &str) -> Failure {
         words.iter().any(|word| line.contains(word))
     });
     match refused {
-        Some(line) => Failure::new(FailureReason::UserNamespaceRefused, line),
+        Some(line) => Failure::new(Reason::UserNamespaceRefused, line),
         None => Failure::new(
-            FailureReason::BuilderNotStarted,
+            Reason::BuilderNotStarted,
             log.lines().next_back().unwrap_or("buildkitd did not start"),
         ),
     }

@@ -2,7 +2,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::builder::BuilderType;
-use crate::builder::failure::FailureReason;
+use crate::reason::Reason;
 use crate::builder::fixture::{
     arguments, container as built, large, secret, security, small, variable,
 };
@@ -108,7 +108,7 @@ error: failed to solve: process \"/bin/sh -c exit 42\" did not complete successf
 #[test]
 fn a_failing_step_is_named_with_its_line() {
     let failure = BuildKit.failure_in_log(1, RUN);
-    assert_eq!(failure.reason, FailureReason::RunCommandFailed);
+    assert_eq!(failure.reason, Reason::RunCommandFailed);
     assert_eq!(
         failure.message,
         "process \"/bin/sh -c exit 42\" did not complete successfully: exit code: 42"
@@ -127,7 +127,7 @@ fn a_step_that_the_node_forbids_is_not_the_dockerfiles_fault() {
         RUN.replace("42", "1")
     );
     let failure = BuildKit.failure_in_log(1, &log);
-    assert_eq!(failure.reason, FailureReason::NestedContainerRefused);
+    assert_eq!(failure.reason, Reason::NestedContainerRefused);
 }
 
 #[test]
@@ -136,50 +136,50 @@ fn a_syntax_error_has_the_line_that_it_names() {
         1,
         "error: failed to solve: dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)",
     );
-    assert_eq!(failure.reason, FailureReason::DockerfileInvalid);
+    assert_eq!(failure.reason, Reason::DockerfileInvalid);
     assert_eq!(failure.line, Some(2));
 }
 
 #[rstest]
 #[case(
     "failed to read dockerfile: open Nope: no such file or directory",
-    FailureReason::DockerfileNotFound
+    Reason::DockerfileNotFound
 )]
 #[case(
     "target stage \"nope\" could not be found",
-    FailureReason::TargetNotFound
+    Reason::TargetNotFound
 )]
 #[case(
     "failed to compute cache key: failed to calculate checksum of ref a::b: \"/missing.txt\": not found",
-    FailureReason::CopySourceNotFound
+    Reason::CopySourceNotFound
 )]
 #[case(
     "r.test/a:1: failed to resolve source metadata for r.test/a:1: r.test/a:1: not found",
-    FailureReason::BaseImageNotFound
+    Reason::BaseImageNotFound
 )]
 #[case(
     "r.test/a:1: failed to resolve source metadata for r.test/a:1: failed to do request: Head \"https://r.test/v2/a/manifests/1\": dial tcp 10.0.0.1:443: connect: no route to host",
-    FailureReason::RegistryUnreachable
+    Reason::RegistryUnreachable
 )]
 #[case(
     "r.test/a:1: failed to resolve source metadata for r.test/a:1: unexpected status from HEAD request to http://r.test/v2/a/manifests/1: 401 Unauthorized",
-    FailureReason::BaseImageDenied
+    Reason::BaseImageDenied
 )]
 #[case(
     "r.test/a:1: failed to resolve source metadata for r.test/a:1: failed to do request: Head \"https://r.test/v2/a/manifests/1\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
-    FailureReason::TlsUntrusted
+    Reason::TlsUntrusted
 )]
 #[case(
     "r.test/a:1: failed to resolve source metadata for r.test/a:1: failed to do request: Head \"https://r.test/v2/a/manifests/1\": http: server gave HTTP response to HTTPS client",
-    FailureReason::TlsMissing
+    Reason::TlsMissing
 )]
-#[case("secret npm: not found", FailureReason::SecretNotFound)]
+#[case("secret npm: not found", Reason::SecretNotFound)]
 #[case(
     "failed to prepare x: no space left on device",
-    FailureReason::DiskFull
+    Reason::DiskFull
 )]
-#[case("something that no test has seen", FailureReason::BuilderFailed)]
-fn errors_have_their_reason(#[case] message: &str, #[case] reason: FailureReason) {
+#[case("something that no test has seen", Reason::BuilderFailed)]
+fn errors_have_their_reason(#[case] message: &str, #[case] reason: Reason) {
     let log = format!("#1 [internal] load build definition\nerror: failed to solve: {message}\n");
     let failure = BuildKit.failure_in_log(1, &log);
     assert_eq!(failure.reason, reason, "{message}");
@@ -189,20 +189,20 @@ fn errors_have_their_reason(#[case] message: &str, #[case] reason: FailureReason
 #[rstest]
 #[case(
     "[rootlesskit:parent] error: failed to start the child: fork/exec /proc/self/exe: operation not permitted",
-    FailureReason::UserNamespaceRefused
+    Reason::UserNamespaceRefused
 )]
 #[case(
     "[rootlesskit:parent] error: failed to setup UID/GID map: newuidmap 20 [0 1000 1 1 100000 65536] failed: newuidmap: write to uid_map failed: Operation not permitted",
-    FailureReason::UserNamespaceRefused
+    Reason::UserNamespaceRefused
 )]
 #[case(
     "unshare: unshare(0x10020000): Operation not permitted",
-    FailureReason::UserNamespaceRefused
+    Reason::UserNamespaceRefused
 )]
-#[case("buildkitd: failed to create worker", FailureReason::BuilderNotStarted)]
+#[case("buildkitd: failed to create worker", Reason::BuilderNotStarted)]
 fn a_daemon_that_does_not_start_tells_what_the_node_lacks(
     #[case] log: &str,
-    #[case] reason: FailureReason,
+    #[case] reason: Reason,
 ) {
     let failure = BuildKit.failure_in_log(70, &format!("buildkitd did not start\n{log}\n"));
     assert_eq!(failure.reason, reason);
@@ -214,6 +214,6 @@ fn a_step_cannot_write_the_last_word() {
     let log = format!("#7 0.1 error: failed to solve: secret npm: not found\n{RUN}");
     assert_eq!(
         BuildKit.failure_in_log(1, &log).reason,
-        FailureReason::RunCommandFailed
+        Reason::RunCommandFailed
     );
 }

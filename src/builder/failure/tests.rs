@@ -13,24 +13,24 @@ fn ended<'a>(container_reason: &'a str, pod_reason: &'a str, log: &'a str) -> En
 }
 
 #[rstest]
-#[case("OOMKilled", "", FailureReason::OutOfMemory, FailureClass::OutOfMemory)]
-#[case("Error", "Evicted", FailureReason::Evicted, FailureClass::Evicted)]
+#[case("OOMKilled", "", Reason::OutOfMemory, FailureClass::OutOfMemory)]
+#[case("Error", "Evicted", Reason::Evicted, FailureClass::Evicted)]
 #[case(
     "Error",
     "DeadlineExceeded",
-    FailureReason::TimedOut,
+    Reason::TimedOut,
     FailureClass::Timeout
 )]
 #[case(
     "Error",
     "",
-    FailureReason::BuilderKilled,
+    Reason::BuilderKilled,
     FailureClass::Infrastructure
 )]
 fn what_ended_the_pod_counts_more_than_the_log(
     #[case] container_reason: &str,
     #[case] pod_reason: &str,
-    #[case] reason: FailureReason,
+    #[case] reason: Reason,
     #[case] class: FailureClass,
 ) {
     for builder in BUILDERS {
@@ -39,14 +39,14 @@ fn what_ended_the_pod_counts_more_than_the_log(
                 .builder()
                 .failure(&ended(container_reason, pod_reason, "some step\n"));
         assert_eq!(failure.reason, reason);
-        assert_eq!(failure.reason.class(), class);
+        assert_eq!(failure.class(), class);
     }
 }
 
 #[test]
 fn names_are_those_of_the_variants() {
     assert_eq!(
-        FailureReason::RunCommandFailed.to_string(),
+        Reason::RunCommandFailed.to_string(),
         "RunCommandFailed"
     );
     assert_eq!(FailureClass::OutOfMemory.to_string(), "OutOfMemory");
@@ -56,7 +56,7 @@ fn names_are_those_of_the_variants() {
 fn a_builder_that_says_nothing_is_reported_with_its_exit_code() {
     for builder in BUILDERS {
         let failure = builder.builder().failure_in_log(3, "");
-        assert_eq!(failure.reason, FailureReason::BuilderFailed);
+        assert_eq!(failure.reason, Reason::BuilderFailed);
         assert_eq!(
             failure.message,
             "the builder ended with exit code 3 and said nothing"
@@ -67,7 +67,7 @@ fn a_builder_that_says_nothing_is_reported_with_its_exit_code() {
 #[test]
 fn a_message_is_one_printable_line_of_bounded_length() {
     let failure = Failure::new(
-        FailureReason::BuilderFailed,
+        Reason::BuilderFailed,
         &format!("\u{1b}[31mbad\n{}", "x".repeat(5000)),
     );
     assert!(failure.message.starts_with("[31mbad x") && failure.message.chars().count() < 1025);

@@ -1,6 +1,6 @@
 //! Reading the words of builders.
 
-use super::FailureReason;
+use crate::reason::Reason;
 
 /// The last line that begins with one of these, without the beginning.
 pub(in crate::builder) fn error_line<'a>(log: &'a str, beginnings: &[&str]) -> Option<&'a str> {
@@ -49,15 +49,15 @@ pub(in crate::builder) fn quoted<'a>(text: &'a str, start: &str) -> Option<(Stri
 }
 
 /// What went wrong between a builder and the registry of a base image, or the cache.
-pub(in crate::builder) fn registry_reason(message: &str) -> Option<FailureReason> {
-    let rules: [(FailureReason, &[&str]); 7] = [
+pub(in crate::builder) fn registry_reason(message: &str) -> Option<Reason> {
+    let rules: [(Reason, &[&str]); 7] = [
         (
-            FailureReason::TlsMissing,
+            Reason::TlsMissing,
             &["server gave HTTP response to HTTPS client"],
         ),
-        (FailureReason::TlsUntrusted, &["x509:", "tls: "]),
+        (Reason::TlsUntrusted, &["x509:", "tls: "]),
         (
-            FailureReason::RateLimited,
+            Reason::RateLimited,
             &[
                 "429 Too Many Requests",
                 "toomanyrequests",
@@ -65,7 +65,7 @@ pub(in crate::builder) fn registry_reason(message: &str) -> Option<FailureReason
             ],
         ),
         (
-            FailureReason::BaseImageDenied,
+            Reason::BaseImageDenied,
             &[
                 "401 Unauthorized",
                 "403 Forbidden",
@@ -77,7 +77,7 @@ pub(in crate::builder) fn registry_reason(message: &str) -> Option<FailureReason
             ],
         ),
         (
-            FailureReason::BaseImageNotFound,
+            Reason::BaseImageNotFound,
             &[
                 "MANIFEST_UNKNOWN",
                 "NAME_UNKNOWN",
@@ -87,7 +87,7 @@ pub(in crate::builder) fn registry_reason(message: &str) -> Option<FailureReason
             ],
         ),
         (
-            FailureReason::RegistryUnreachable,
+            Reason::RegistryUnreachable,
             &[
                 "dial tcp",
                 "no such host",
@@ -100,7 +100,7 @@ pub(in crate::builder) fn registry_reason(message: &str) -> Option<FailureReason
             ],
         ),
         (
-            FailureReason::RegistryError,
+            Reason::RegistryError,
             &[
                 "unexpected status",
                 "unexpected EOF",

@@ -1,7 +1,7 @@
 //! The words of img.
 
 use crate::builder::failure::{
-    Failure, FailureReason, after, error_line, number_before, registry_reason, unknown,
+    Failure, Reason, after, error_line, number_before, registry_reason, unknown,
 };
 
 /// The exit code of the script when there is no user namespace.
@@ -15,11 +15,11 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
             .any(|word| line.contains(word))
     });
     if let (Some(line), EXIT_NO_NAMESPACE) = (refused, exit_code) {
-        return Failure::new(FailureReason::UserNamespaceRefused, line);
+        return Failure::new(Reason::UserNamespaceRefused, line);
     }
     let Some(message) = error_line(log, &["Error: ", "error: "]) else {
         return match refused {
-            Some(line) => Failure::new(FailureReason::UserNamespaceRefused, line),
+            Some(line) => Failure::new(Reason::UserNamespaceRefused, line),
             None => unknown(exit_code, None),
         };
     };
@@ -33,25 +33,25 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
     }
 }
 
-fn reason(message: &str) -> Option<FailureReason> {
+fn reason(message: &str) -> Option<Reason> {
     let says = |words: &str| message.contains(words);
     if says("executor failed running") {
-        return Some(FailureReason::RunCommandFailed);
+        return Some(Reason::RunCommandFailed);
     }
     if says("no space left on device") {
-        return Some(FailureReason::DiskFull);
+        return Some(Reason::DiskFull);
     }
     if says("parse error") || says("unknown instruction") {
-        return Some(FailureReason::DockerfileInvalid);
+        return Some(Reason::DockerfileInvalid);
     }
     if says("target stage") && says("could not be found") {
-        return Some(FailureReason::TargetNotFound);
+        return Some(Reason::TargetNotFound);
     }
     if says("failed to read dockerfile") || says("failed to resolve dockerfile") {
-        return Some(FailureReason::DockerfileNotFound);
+        return Some(Reason::DockerfileNotFound);
     }
     if says("failed to compute cache key") || says("failed to walk") {
-        return Some(FailureReason::CopySourceNotFound);
+        return Some(Reason::CopySourceNotFound);
     }
     registry_reason(message)
 }

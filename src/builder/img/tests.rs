@@ -2,7 +2,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::builder::BuilderType;
-use crate::builder::failure::FailureReason;
+use crate::reason::Reason;
 use crate::builder::fixture::{arguments, container as built, large, secret, small};
 
 #[test]
@@ -48,23 +48,23 @@ fn what_it_cannot_do_is_refused() {
 #[rstest]
 #[case(
     "failed to solve: executor failed running [/bin/sh -c exit 42]: runc did not terminate successfully",
-    FailureReason::RunCommandFailed,
+    Reason::RunCommandFailed,
     Some("/bin/sh -c exit 42")
 )]
 #[case(
     "failed to solve: rpc error: code = Unknown desc = Dockerfile parse error line 6: Unknown flag: mount",
-    FailureReason::DockerfileInvalid,
+    Reason::DockerfileInvalid,
     None
 )]
 #[case(
     "failed to solve: failed to do request: Head https://r.test/v2/a/manifests/1: http: server gave HTTP response to HTTPS client",
-    FailureReason::TlsMissing,
+    Reason::TlsMissing,
     None
 )]
-#[case("something that no test has seen", FailureReason::BuilderFailed, None)]
+#[case("something that no test has seen", Reason::BuilderFailed, None)]
 fn errors_have_their_reason(
     #[case] message: &str,
-    #[case] reason: FailureReason,
+    #[case] reason: Reason,
     #[case] instruction: Option<&str>,
 ) {
     let failure = Img.failure_in_log(1, &format!("Building image\nError: {message}\n"));

@@ -1,7 +1,7 @@
 //! The words of Kaniko. It ends with the exit code of the step that failed, and with 1 for all else.
 
 use crate::builder::failure::{
-    Failure, FailureReason, error_line, number_before, quoted, registry_reason, unknown,
+    Failure, Reason, error_line, number_before, quoted, registry_reason, unknown,
 };
 
 /// Why Kaniko failed.
@@ -26,9 +26,9 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
         Some(reason) => {
             let at_step = matches!(
                 reason,
-                FailureReason::RunCommandFailed
-                    | FailureReason::CopySourceNotFound
-                    | FailureReason::CapabilityMissing
+                Reason::RunCommandFailed
+                    | Reason::CopySourceNotFound
+                    | Reason::CapabilityMissing
             );
             Failure::new(reason, message).at(instruction.as_deref().filter(|_| at_step), line)
         }
@@ -36,36 +36,36 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
     }
 }
 
-fn reason(message: &str) -> Option<FailureReason> {
+fn reason(message: &str) -> Option<Reason> {
     let says = |words: &str| message.contains(words);
     if says("waiting for process to exit: exit status ") {
-        return Some(FailureReason::RunCommandFailed);
+        return Some(Reason::RunCommandFailed);
     }
     if says("operation not permitted") || says("mkdir /bin: permission denied") {
-        return Some(FailureReason::CapabilityMissing);
+        return Some(Reason::CapabilityMissing);
     }
     if says("starting command: ") {
-        return Some(FailureReason::RunCommandFailed);
+        return Some(Reason::RunCommandFailed);
     }
     if says("is not a valid target build stage") {
-        return Some(FailureReason::TargetNotFound);
+        return Some(Reason::TargetNotFound);
     }
     if says("error resolving dockerfile path") {
-        return Some(FailureReason::DockerfileNotFound);
+        return Some(Reason::DockerfileNotFound);
     }
     if says("parsing dockerfile: ") {
-        return Some(FailureReason::DockerfileInvalid);
+        return Some(Reason::DockerfileInvalid);
     }
     if says("failed to get files used from context") || says("failed to get fileinfo for") {
-        return Some(FailureReason::CopySourceNotFound);
+        return Some(Reason::CopySourceNotFound);
     }
     if says("no space left on device") {
-        return Some(FailureReason::DiskFull);
+        return Some(Reason::DiskFull);
     }
     if says("http://") || says("https://") {
-        return Some(registry_reason(message).unwrap_or(FailureReason::RegistryError));
+        return Some(registry_reason(message).unwrap_or(Reason::RegistryError));
     }
-    says("failed to execute command: ").then_some(FailureReason::InstructionFailed)
+    says("failed to execute command: ").then_some(Reason::InstructionFailed)
 }
 
 /// The instruction that was begun last. Each is announced in a line of `time="…" level=info msg="RUN …"`.

@@ -2,7 +2,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::builder::BuilderType;
-use crate::builder::failure::FailureReason;
+use crate::reason::Reason;
 use crate::builder::fixture::{arguments, container as built, large, secret, security, small};
 
 #[test]
@@ -87,48 +87,48 @@ fn file_capabilities_can_be_given_where_they_mean_nothing_on_the_node(
 #[case(
     42,
     "error building stage: failed to execute command: waiting for process to exit: exit status 42",
-    FailureReason::RunCommandFailed
+    Reason::RunCommandFailed
 )]
 #[case(
     1,
     "error building stage: failed to execute command: starting command: fork/exec /bin/sh: operation not permitted",
-    FailureReason::CapabilityMissing
+    Reason::CapabilityMissing
 )]
 #[case(
     1,
     "error building stage: failed to get filesystem from image: mkdir /bin: permission denied",
-    FailureReason::CapabilityMissing
+    Reason::CapabilityMissing
 )]
 #[case(
     1,
     "error building stage: failed to get filesystem from image: failed to write \"security.capability\" attribute to \"/usr/bin/newgidmap\": lsetxattr /usr/bin/newgidmap: operation not permitted",
-    FailureReason::CapabilityMissing
+    Reason::CapabilityMissing
 )]
 #[case(
     1,
     "unable to complete operation after 0 attempts, last error: GET http://r.test/v2/a/manifests/1: MANIFEST_UNKNOWN: manifest unknown; map[Tag:1]",
-    FailureReason::BaseImageNotFound
+    Reason::BaseImageNotFound
 )]
 #[case(
     1,
     "unable to complete operation after 0 attempts, last error: Get \"https://r.test/v2/\": dial tcp 10.0.0.1:443: connect: no route to host; Get \"http://r.test/v2/\": dial tcp 10.0.0.1:80: connect: no route to host",
-    FailureReason::RegistryUnreachable
+    Reason::RegistryUnreachable
 )]
 #[case(
     1,
     "unable to complete operation after 0 attempts, last error: GET https://r.test/v2/a/manifests/1: UNAUTHORIZED: authentication required; [map[Action:pull Class: Name:a Type:repository]]",
-    FailureReason::BaseImageDenied
+    Reason::BaseImageDenied
 )]
 #[case(
     1,
     "error building stage: failed to get files used from context: failed to get fileinfo for /ws/missing.txt: lstat /ws/missing.txt: no such file or directory",
-    FailureReason::CopySourceNotFound
+    Reason::CopySourceNotFound
 )]
-#[case(1, "something that no test has seen", FailureReason::BuilderFailed)]
+#[case(1, "something that no test has seen", Reason::BuilderFailed)]
 fn errors_have_their_reason(
     #[case] exit_code: i32,
     #[case] message: &str,
-    #[case] reason: FailureReason,
+    #[case] reason: Reason,
 ) {
     let log =
         format!("time=\"2026\" level=info msg=\"RUN exit 42\"\nerror building image: {message}\n");
@@ -152,22 +152,22 @@ fn a_failing_step_is_the_one_that_was_announced_last() {
 #[rstest]
 #[case(
     "error building image: parsing dockerfile: dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)",
-    FailureReason::DockerfileInvalid,
+    Reason::DockerfileInvalid,
     Some(2)
 )]
 #[case(
     "error building image: Error finding target stage: nope is not a valid target build stage",
-    FailureReason::TargetNotFound,
+    Reason::TargetNotFound,
     None
 )]
 #[case(
     "Error: error resolving dockerfile path: please provide a valid path to a Dockerfile within the build context with --dockerfile\nUsage:\n  executor [flags]\n",
-    FailureReason::DockerfileNotFound,
+    Reason::DockerfileNotFound,
     None
 )]
 fn a_dockerfile_that_cannot_be_used(
     #[case] log: &str,
-    #[case] reason: FailureReason,
+    #[case] reason: Reason,
     #[case] line: Option<u32>,
 ) {
     let failure = Kaniko.failure_in_log(1, log);

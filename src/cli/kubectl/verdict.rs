@@ -118,7 +118,7 @@ fn obstacle(mirror: Option<&ImageMirror>) -> Option<End> {
 /// What follows when no scan has begun since the request was made. Somebody may have asked again
 /// meanwhile.
 fn unhandled(mirror: &ImageMirror, value: &str) -> Option<Verdict> {
-    let requested = requested_reconcile(mirror);
+    let requested = requested_reconcile(&mirror.metadata);
     let status = mirror.status.as_ref();
     let is_handled = status
         .and_then(|status| status.last_handled_reconcile_at.as_deref())
@@ -160,7 +160,7 @@ pub(super) fn new_request(mirror: &ImageMirror, now: Timestamp) -> String {
         .as_ref()
         .and_then(|status| status.last_handled_reconcile_at.as_deref());
     let now = now.to_string();
-    match requested_reconcile(mirror).max(handled) {
+    match requested_reconcile(&mirror.metadata).max(handled) {
         Some(last) if last >= now.as_str() => format!("{last}+"),
         _ => now,
     }

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use super::spec_error::SpecError;
 use crate::api::{
-    self, CompressionAlgorithm, ImageFormat, ImageMirrorSpec, IndexPolicy, OidcIdentity,
+    self, ImageMirrorSpec, IndexPolicy, OidcIdentity,
     ReferrerMode, ReferrerRules, SecretReference, Verification, VerificationProvider,
 };
+use crate::controller::spec;
 use crate::convert::{Compression, Conversion, Format};
 use crate::copy::{FailurePolicy, PlannedOptions, Referrers, Selection};
 use crate::oci::{MediaType, Platform};
@@ -26,11 +27,7 @@ impl Form {
     pub(crate) fn new(spec: &ImageMirrorSpec) -> Result<Self, SpecError> {
         let platforms = platforms(spec)?;
         let conversion = Conversion {
-            format: match spec.format {
-                ImageFormat::Preserve => Format::Preserve,
-                ImageFormat::Oci => Format::Oci,
-                ImageFormat::Docker => Format::Docker,
-            },
+            format: spec::format(spec.format),
             compression: compression(spec)?,
             leave_out_unsupported: false,
         };
@@ -165,21 +162,11 @@ fn platforms(spec: &ImageMirrorSpec) -> Result<Selection, SpecError> {
     }
 }
 
-fn compression(spec: &ImageMirrorSpec) -> Result<Option<Compression>, SpecError> {
-    let name = match spec.compression.algorithm {
-        CompressionAlgorithm::Preserve => return Ok(None),
-        CompressionAlgorithm::Gzip => "gzip",
-        CompressionAlgorithm::Zstd => "zstd",
-    };
-    let text = match spec.compression.level {
-        Some(level) => format!("{name}:{level}"),
-        None => name.to_owned(),
-    };
-    let compression = text.parse().map_err(|_| SpecError::Combination {
+fn compression(written: &ImageMirrorSpec) -> Result<Option<Compression>, SpecError> {
+    spec::compression(&written.compression).map_err(|_| SpecError::Combination {
         field: "compression.level",
         problem: "Gzip has the levels 1 to 9, Zstd 1 to 19",
-    })?;
-    Ok(Some(compression))
+    })
 }
 
 /// The fields that make a difference, as they are called in the spec.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::pod::{CONTAINER, WorkerPods, pod};
 use crate::api::ImageMirror;
+use crate::controller::ARGOCD_IGNORE_UPDATES_ANNOTATION;
 use crate::copy::Plan;
 use crate::oci::Digest;
 use crate::packed::{self, PackError};
@@ -25,9 +26,6 @@ use crate::worker::{self, EXIT_COPIES_FAILED};
 pub(crate) const MIRROR_UID_LABEL: &str = "transship.dev/mirror-uid";
 /// Annotation with the generation of the mirror that a run was planned for.
 pub(super) const GENERATION_ANNOTATION: &str = "transship.dev/generation";
-/// Tells Argo CD that changes of a child are no reason to look at the whole application again.
-pub(super) const ARGOCD_IGNORE_UPDATES_ANNOTATION: &str =
-    "argocd.argoproj.io/ignore-resource-updates";
 /// Annotation with the time after which the workers of a run write nothing any more.
 pub(super) const DEADLINE_ANNOTATION: &str = "transship.dev/deadline";
 /// How long a finished Job and its logs stay, in seconds.

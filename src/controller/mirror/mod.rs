@@ -9,8 +9,6 @@
 //! | `form.rs` | in which form images are wanted | none |
 //! | `claims.rs` | which mirror keeps a tag that several want | none |
 //! | `scan.rs` | asks registries for digests | registries |
-//! | `registries.rs` | with whose rights registries are asked | Secrets |
-//! | `silence.rs` | which registries do not answer in a scan | none |
 //! | `decide.rs` | what is copied | none |
 //! | `verdict.rs` | how one image stands at one destination | none |
 //! | `status.rs` | counts, conditions, when to look again | none |
@@ -38,12 +36,10 @@ mod pages;
 mod pod;
 mod pod_state;
 mod prune;
-mod registries;
 mod removal;
 mod run_record;
 mod runs;
 mod scan;
-mod silence;
 mod spec_error;
 mod status;
 mod step;
@@ -72,13 +68,12 @@ use self::decide::{Decision, Situation};
 use self::job::{Run, RunInput};
 use self::job_state::JobsOfMirror;
 use self::pages::{Pages, PagesError};
-use self::registries::Registries;
-pub(super) use self::registries::scan_patience;
 use self::runs::{RunResult, Runs, StartError};
 use self::spec_error::SpecError;
 use self::status::StatusInput;
 use self::step::{Step, Trigger, next_step, requested_at};
 pub(crate) use self::wanted::Wanted;
+use super::registries::Registries;
 use super::request::{RequestError, request};
 use super::stored::StoredMirror;
 use super::turns::Turn;

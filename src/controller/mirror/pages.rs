@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::job::{ARGOCD_IGNORE_UPDATES_ANNOTATION, owned_labels};
+use super::job::owned_labels;
 use super::ledger::Written;
+use crate::controller::ARGOCD_IGNORE_UPDATES_ANNOTATION;
 use crate::api::{FIELD_MANAGER, IMAGE_REPORT_KEY, ImageMirror, ImageStatus, is_report_of};
 use crate::controller::request::{RequestError, request};
 use crate::packed::{self, PackError};

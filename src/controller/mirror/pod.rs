@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::version::Info;
 use serde_json::{Value, json};
 
-use super::job::{ARGOCD_IGNORE_UPDATES_ANNOTATION, RunInput, owned_labels};
+use super::job::{RunInput, owned_labels};
 use crate::api::WorkerPod;
+use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, resources};
 use crate::copy::{AccessReference, VerificationSecrets};
 use crate::worker;
 
@@ -171,40 +172,16 @@ fn container(input: &RunInput<'_>, mounts: &[Value]) -> Value {
     })
 }
 
-/// What somebody chose is taken as a whole: a part of it and a part of ours may contradict each other.
 fn resources(chosen: &WorkerPod, recompresses: bool) -> Value {
-    if let Some(chosen) = &chosen.resources {
-        let quantities = |quantities: &Option<crate::api::ResourceQuantities>| {
-            quantities.as_ref().map(|quantities| {
-                json!({
-                    "cpu": quantities.cpu,
-                    "memory": quantities.memory,
-                    "ephemeral-storage": quantities.ephemeral_storage,
-                })
-            })
-        };
-        return without_nulls(json!({
-            "requests": quantities(&chosen.requests),
-            "limits": quantities(&chosen.limits),
-        }));
+    if let Some(chosen) = resources::chosen(chosen) {
+        return chosen;
     }
     // How large the layers of an image are nobody knows before.
     let storage = (!recompresses).then_some("64Mi");
-    without_nulls(json!({
+    resources::without_nulls(json!({
         "requests": {"cpu": "100m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
         "limits": {"memory": "128Mi", "ephemeral-storage": storage},
     }))
-}
-
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(members) => members
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name, without_nulls(value)))
-            .collect(),
-        other => other,
-    }
 }
 
 #[cfg(test)]

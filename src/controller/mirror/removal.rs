@@ -1,7 +1,7 @@
 //! Removes tags that a mirror wrote from destinations, and nothing that anybody else has put there.
 
 use super::ledger::Written;
-use super::registries::{Registries, naming_secret};
+use crate::controller::registries::{Registries, naming_secret};
 use crate::copy::{Failure, Side};
 use crate::oci::{Digest, Reference};
 use crate::reason::Reason;

@@ -202,7 +202,7 @@ impl Runs {
     /// Stops a run: its pods are gone before the Job is.
     pub(super) async fn stop(&self, job: &str) -> Result<(), RequestError> {
         match request(self.jobs.delete(job, &DeleteParams::foreground())).await {
-            Err(RequestError::Kubernetes(kube::Error::Api(status))) if status.code == 404 => Ok(()),
+            Err(error) if error.is_missing() => Ok(()),
             result => result.map(|_| ()),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 
-use super::registries::{Registries, naming_secret};
+use crate::controller::registries::{Registries, naming_secret};
 use super::spec_error::SpecError;
 use super::wanted::{Selected, UnlistedRepository, Wanted, WantedImage, WantedRepository};
 use crate::controller::creation_times::Creation;

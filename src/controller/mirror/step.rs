@@ -123,7 +123,7 @@ fn longest_wait(mirror: &ImageMirror) -> Duration {
 /// The value of the reconcile request annotation. Without any, the value that was handled last, so that
 /// removing the annotation requests nothing.
 pub(super) fn requested_at(mirror: &ImageMirror) -> Option<&str> {
-    requested_reconcile(mirror)
+    requested_reconcile(&mirror.metadata)
         .or_else(|| mirror.status.as_ref()?.last_handled_reconcile_at.as_deref())
 }
 

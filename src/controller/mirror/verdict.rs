@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::decide::{EndedRun, Situation};
-use super::registries::naming_secret;
+use crate::controller::registries::naming_secret;
 use super::scan::ImageScan;
 use super::step::Trigger;
 use crate::api::{ConversionStatus, DestinationStatus, DriftPolicy, ImageState, ImageStatus};

@@ -5,15 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use super::claims::{ClaimedTags, RepositoryName, SelectedTags, repository_name};
 use super::form::Form;
 use super::prune::PruneRules;
 use super::spec_error::SpecError;
 use crate::api::{
-    Destination, ExistingPolicy, ImageMirrorSpec, LatestOrder, SecretReference, Source, TagRules,
+    Destination, ExistingPolicy, ImageMirrorSpec, LatestOrder, Source, TagRules,
 };
+use crate::controller::spec;
 use crate::copy::{AccessReference, DestinationTemplate, Failure, PlannedDestination, TagPolicy};
 use crate::oci::{Reference, Tag};
 use crate::reason::Reason;
@@ -344,14 +343,11 @@ impl Wanted {
 }
 
 fn duration(field: &'static str, text: &str) -> Result<Duration, SpecError> {
-    text.parse::<SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or(SpecError::Duration { field })
+    spec::duration(text).ok_or(SpecError::Duration { field })
 }
 
 fn wanted_source(index: usize, source: &Source) -> Result<WantedSource, SpecError> {
-    let access = access_reference(
+    let access = spec::access_reference(
         source.secret_ref.as_ref(),
         source.cert_secret_ref.as_ref(),
         source.insecure,
@@ -446,23 +442,11 @@ fn refuse_same_place(
 }
 
 fn destination_access(destination: &Destination) -> AccessReference {
-    access_reference(
+    spec::access_reference(
         destination.secret_ref.as_ref(),
         destination.cert_secret_ref.as_ref(),
         destination.insecure,
     )
-}
-
-fn access_reference(
-    secret: Option<&SecretReference>,
-    certificates: Option<&SecretReference>,
-    insecure: bool,
-) -> AccessReference {
-    AccessReference {
-        credentials: secret.map(|secret| secret.name.clone()),
-        certificates: certificates.map(|secret| secret.name.clone()),
-        insecure,
-    }
 }
 
 #[cfg(test)]

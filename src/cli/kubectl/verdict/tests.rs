@@ -205,7 +205,7 @@ fn a_new_request_counts_whatever_was_there(#[case] annotations: Value, #[case] h
     let value = new_request(&mirror, "2026-01-01T12:00:00Z".parse().unwrap());
     let annotations = mirror.metadata.annotations.as_mut().unwrap();
     annotations.insert(OURS.to_owned(), value.clone());
-    assert_eq!(requested_reconcile(&mirror), Some(value.as_str()));
+    assert_eq!(requested_reconcile(&mirror.metadata), Some(value.as_str()));
     let handled = mirror.status.unwrap().last_handled_reconcile_at;
     assert_ne!(handled, Some(value));
 }

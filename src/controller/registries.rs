@@ -1,6 +1,6 @@
-//! The registries of one mirror, with whose rights each is asked.
+//! The registries of one object, with whose rights each is asked.
 //!
-//! Secrets are read by name, in the namespace of the mirror, when they are needed.
+//! Secrets are read by name, in the namespace of the object, when they are needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
+use super::creation_times::KnownCreationTimes;
+use super::request::{RequestError, request};
 use super::silence::Silence;
-use crate::controller::creation_times::KnownCreationTimes;
-use crate::controller::request::{RequestError, request};
 use crate::copy::{
     AccessCatalog, AccessReference, ClientPool, Clients, Failure, SecretContent,
     SecretContentError, SecretEntry, Side, VerificationCatalog, VerificationSecrets,
@@ -22,7 +22,7 @@ use crate::registry::{Client, ManifestHead, ManifestReference, Patience};
 use crate::verify::Policy;
 
 /// How long a scan waits for a registry. Shorter than a worker does, as another scan follows anyway.
-pub(in crate::controller) fn scan_patience() -> Patience {
+pub(super) fn scan_patience() -> Patience {
     Patience {
         connect: Duration::from_secs(5),
         idle: Duration::from_secs(30),
@@ -216,7 +216,7 @@ async fn read_secret(
     Ok(Ok(content))
 }
 
-fn secret_not_found(name: &str) -> Failure {
+pub(super) fn secret_not_found(name: &str) -> Failure {
     Failure {
         reason: Reason::SecretNotFound,
         message: format!(

@@ -1,0 +1,273 @@
+//! Ends an attempt: reads what its pod left, asks the registry, and writes down what became of the build.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use kube::runtime::controller::Action;
+
+use super::observation::{self, Ending, Stage};
+use super::outcome::{Failed, failure, retry_pause};
+use super::start::SANDBOX_PATIENCE;
+use super::status::end_build;
+use super::tags::{TagContext, tags};
+use super::wanted::{Wanted, builder_type};
+use super::{Error, NEXT_STEP, Reconciler, inputs, registry, secrets};
+use crate::api::{BuildResult, ImageBuildStatus, Isolation};
+use crate::build::{BuildFailure, FailureClass, Published};
+use crate::controller::events::Severity;
+use crate::reason::Reason;
+
+/// Lines of a log that the status shows, and most bytes of them.
+const TAIL_LINES: usize = 20;
+const TAIL_BYTES: usize = 4096;
+
+impl Reconciler<'_> {
+    /// Reads how a pod ended.
+    pub(super) async fn collect(&self, pod: &Pod) -> Result<Action, Error> {
+        let ending = observation::ending(pod);
+        let Ending::Published(published) = &ending else {
+            return self.collect_failure(pod, &ending).await;
+        };
+        match Box::pin(self.succeed(pod, published)).await? {
+            Ok(action) => Ok(action),
+            Err(failure) => self.fail(Failed::new(failure), None).await,
+        }
+    }
+
+    /// The pod says that it pushed the image: whether that is so the registry says.
+    async fn succeed(
+        &self,
+        pod: &Pod,
+        published: &Published,
+    ) -> Result<Result<Action, BuildFailure>, Error> {
+        let previous = self.previous();
+        let wanted = match Wanted::new(&self.object.spec) {
+            Ok(wanted) => wanted,
+            Err(error) => return self.refuse(&previous, &error).await.map(Ok),
+        };
+        let source = previous.source.clone().unwrap_or_default();
+        let number = previous.build.as_ref().map_or(0, |build| build.number);
+        let context = TagContext {
+            source: &source,
+            number,
+        };
+        let tags = match tags(&self.object.spec.output.tags, &context) {
+            Ok(tags) => tags,
+            Err(error) => return self.refuse(&previous, &error).await.map(Ok),
+        };
+        let registries = self.registries(&wanted).await?;
+        let image = match registry::verify(&registries, &wanted, &tags, published).await {
+            Ok(image) => image,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let fetched = observation::fetched(pod).unwrap_or_default();
+        let names = fetched.base_images.iter().map(String::as_str);
+        let base_images =
+            registry::base_images(&registries, &self.pull_access(), names, &[]).await;
+        let hash = inputs::of(&self.spec_inputs, &source, &base_images);
+        let mut status = ImageBuildStatus {
+            inputs_hash: Some(hash.to_string()),
+            base_images,
+            image: Some(image),
+            ..previous
+        };
+        let limits = &self.object.spec.history;
+        end_build(&mut status, BuildResult::Succeeded, None, limits, self.now);
+        let observed = self.input(&status).ready();
+        // What was asked for meanwhile is still to be done.
+        let status = ImageBuildStatus {
+            observed_generation: status.observed_generation,
+            last_handled_reconcile_at: status.last_handled_reconcile_at.clone(),
+            ..observed
+        };
+        self.write(&status).await?;
+        let image = status.image.as_ref();
+        let message = format!(
+            "build {number}: {} is in the registry",
+            image.map_or("", |image| &image.reference)
+        );
+        self.tell(Severity::Normal, Reason::Succeeded, message).await;
+        self.remove_old(&status).await?;
+        Ok(Ok(Action::requeue(NEXT_STEP)))
+    }
+
+    async fn collect_failure(&self, pod: &Pod, ending: &Ending) -> Result<Action, Error> {
+        let stage = match ending {
+            Ending::StageFailed(stage, _) | Ending::ContainerFailed { stage, .. } => Some(*stage),
+            Ending::Published(_) | Ending::PodFailed { .. } => None,
+        };
+        let log = match stage {
+            Some(stage) => self.attempts.log(pod, stage).await,
+            None => String::new(),
+        };
+        let builder = builder_type(self.object.spec.builder.builder_type);
+        let Some(failed) = failure(ending, builder, &log) else {
+            return Ok(Action::requeue(NEXT_STEP));
+        };
+        if failed.failure.reason == Reason::UserNamespaceRefused && self.falls_back() {
+            return self.fall_back().await;
+        }
+        let tail = match stage {
+            // Ours say everything in their report.
+            Some(Stage::Build) => Some(secrets::scrub(&self.secrets, &self.object, tail(&log)).await?),
+            Some(Stage::Fetch | Stage::Publish) | None => None,
+        };
+        let mut failed = failed;
+        let message = std::mem::take(&mut failed.failure.message);
+        failed.failure.message = secrets::scrub(&self.secrets, &self.object, message).await?;
+        self.fail(failed, tail.filter(|tail| !tail.is_empty())).await
+    }
+
+    /// The build has failed; it is tried again if that may help.
+    async fn fail(&self, failed: Failed, log_tail: Option<String>) -> Result<Action, Error> {
+        let previous = self.previous();
+        let build = previous.build.clone().unwrap_or_default();
+        let shown = failed.status(build.number, log_tail);
+        let failure = &failed.failure;
+        let pause = retry_pause(failure, build.attempt, self.object.spec.retry.limit);
+        let mut status = self.input(&previous).failed(failure, pause.is_some());
+        status.observed_generation = previous.observed_generation;
+        status.last_handled_reconcile_at.clone_from(&previous.last_handled_reconcile_at);
+        let message = format!("build {}: {}", build.number, failure.message);
+        if let Some(pause) = pause {
+            let time = self.now.checked_add(pause).unwrap_or(Timestamp::MAX);
+            status.last_failure = Some(shown);
+            if let Some(build) = &mut status.build {
+                build.retry_time = Some(Time(time));
+            }
+            self.write(&status).await?;
+            self.tell(Severity::Warning, failure.reason, message).await;
+            return Ok(Action::requeue(pause));
+        }
+        let limits = &self.object.spec.history;
+        end_build(&mut status, BuildResult::Failed, Some(shown), limits, self.now);
+        self.write(&status).await?;
+        self.tell(Severity::Warning, failure.reason, message).await;
+        self.remove_old(&status).await?;
+        Ok(Action::requeue(NEXT_STEP))
+    }
+
+    /// The pod is gone, and nobody has read how it ended.
+    pub(super) async fn lose(&self) -> Result<Action, Error> {
+        let failure = BuildFailure {
+            class: FailureClass::Infrastructure,
+            reason: Reason::PodLost,
+            message: "the pod of the build is gone: it was deleted, or its node was".to_owned(),
+        };
+        self.fail(Failed::new(failure), None).await
+    }
+
+    /// Stops the build that goes on.
+    pub(super) async fn cancel(&self, pod: &str, asked: bool) -> Result<Action, Error> {
+        self.attempts.remove(pod, &self.uid).await?;
+        let previous = self.previous();
+        let number = previous.build.as_ref().map_or(0, |build| build.number);
+        let message = if asked {
+            format!("build {number} was stopped, as somebody asked for that")
+        } else {
+            format!("build {number} was stopped, as the spec was changed")
+        };
+        let failure = BuildFailure {
+            class: FailureClass::Source,
+            reason: Reason::Cancelled,
+            message,
+        };
+        let mut status = self.input(&previous).failed(&failure, !asked);
+        let limits = &self.object.spec.history;
+        end_build(&mut status, BuildResult::Cancelled, None, limits, self.now);
+        if !asked {
+            // The new spec is looked at next.
+            status.observed_generation = previous.observed_generation;
+            status.last_handled_reconcile_at.clone_from(&previous.last_handled_reconcile_at);
+        }
+        self.write(&status).await?;
+        self.tell(Severity::Normal, failure.reason, failure.message).await;
+        Ok(Action::requeue(NEXT_STEP))
+    }
+
+    /// Leaves the user namespace for good if the node does not start the pod with one.
+    pub(super) async fn leave_user_namespace(&self, pod: &Pod) -> Result<Option<Action>, Error> {
+        let created = pod.creation_timestamp().map_or(self.now, |time| time.0);
+        let waited = Duration::try_from(self.now.duration_since(created)).unwrap_or_default();
+        let has_user_namespace = pod.spec.as_ref().is_some_and(|spec| spec.host_users == Some(false));
+        if !has_user_namespace || waited < SANDBOX_PATIENCE || !observation::has_no_sandbox(pod) {
+            return Ok(None);
+        }
+        if self.falls_back() {
+            return self.fall_back().await.map(Some);
+        }
+        self.attempts.remove(&pod.name_any(), &self.uid).await?;
+        let failure = BuildFailure {
+            class: FailureClass::Dockerfile,
+            reason: Reason::UserNamespaceRefused,
+            message: "the node does not start a pod with a user namespace (hostUsers: false): that needs Kubernetes 1.33, \
+                      containerd 2.0 or CRI-O 1.25, runc 1.2 or crun 1.9, and Linux 6.3; or set builder.isolation Rootless"
+                .to_owned(),
+        };
+        self.fail(Failed::new(failure), None).await.map(Some)
+    }
+
+    /// Whether there is another isolation to try.
+    fn falls_back(&self) -> bool {
+        let builder = self.object.status.as_ref().and_then(|status| status.builder.as_ref());
+        self.object.spec.builder.isolation == Isolation::Auto
+            && builder.is_some_and(|builder| builder.isolation == Isolation::UserNamespace)
+    }
+
+    /// Tries the build at once without a user namespace.
+    async fn fall_back(&self) -> Result<Action, Error> {
+        self.context.user_namespaces.refused(self.now);
+        let mut status = self.previous();
+        if let Some(build) = &mut status.build {
+            self.attempts.remove(&build.pod, &self.uid).await?;
+            build.retry_time = Some(Time(self.now));
+        }
+        self.write(&status).await?;
+        let message = "nodes have no user namespaces for pods; builds go on without".to_owned();
+        self.tell(Severity::Normal, Reason::UserNamespaceRefused, message).await;
+        Ok(Action::requeue(NEXT_STEP))
+    }
+
+    /// Removes the pods of builds that the history has forgotten.
+    async fn remove_old(&self, status: &ImageBuildStatus) -> Result<(), Error> {
+        let current = status.build.as_ref().map(|build| build.number);
+        let is_kept = |number: i64| {
+            current == Some(number) || status.history.iter().any(|record| record.number == number)
+        };
+        let pods = self.attempts.of_object(&self.uid).await?;
+        for attempt in observation::attempts(&pods, &self.uid) {
+            if !is_kept(attempt.build.number) {
+                self.attempts.remove(&attempt.build.pod, &self.uid).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last lines of a log, not more than the status has room for.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let first = lines.len().saturating_sub(TAIL_LINES);
+    let text = lines.get(first..).unwrap_or_default().join("\n");
+    let mut begin = text.len().saturating_sub(TAIL_BYTES);
+    while !text.is_char_boundary(begin) {
+        begin += 1;
+    }
+    text.get(begin..).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_the_end() {
+        let log: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        let tail = tail(&log);
+        assert!(tail.starts_with("line 80\n") && tail.ends_with("line 99"), "{tail}");
+        assert!(super::tail(&"é".repeat(9000)).len() <= TAIL_BYTES);
+    }
+}

@@ -1,0 +1,490 @@
+//! The reconciler of `ImageBuild`: observe, decide, apply, write the status once.
+//!
+//! | file | what it is | I/O |
+//! |---|---|---|
+//! | `step.rs` | what to do first | none |
+//! | `wanted.rs`, `spec_error.rs` | the spec as checked values, or why it is none | none |
+//! | `source.rs` | what the source is now | Git servers, registries, API server |
+//! | `inputs.rs` | what an image is made from, as a hash | none |
+//! | `decide.rs` | whether there is something to build | none |
+//! | `tags.rs` | the tags of an image | none |
+//! | `pod.rs` | the objects of an attempt | none |
+//! | `isolation.rs` | how builders are kept apart from nodes | none |
+//! | `attempts.rs` | finds, starts, stops and reads attempts | API server |
+//! | `observation.rs` | what pods say | none |
+//! | `outcome.rs` | why a build failed | none |
+//! | `registry.rs` | what registries hold | registries |
+//! | `secrets.rs` | Secrets that have to be there, and must not be shown | API server |
+//! | `status.rs` | conditions, history | none |
+//! | `start.rs`, `collect.rs` | begin an attempt, and end it | all of the above |
+
+mod attempts;
+mod collect;
+mod decide;
+mod inputs;
+mod isolation;
+mod observation;
+mod outcome;
+mod pod;
+mod registry;
+mod secrets;
+mod source;
+mod spec_error;
+mod start;
+mod status;
+mod step;
+mod tags;
+mod wanted;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::json;
+
+pub(crate) use self::isolation::{Builders, UserNamespaces};
+pub(super) use self::pod::BUILD_UID_LABEL;
+pub(crate) use self::step::CANCEL_ANNOTATION;
+
+use self::attempts::{Attempts, StartError};
+use self::decide::{Decision, Situation};
+use self::source::{ResolvedSource, Sources};
+use self::spec_error::SpecError;
+use self::status::StatusInput;
+use self::step::{Cause, Step, next_step, requested_at};
+use self::wanted::{Wanted, WantedSource};
+use super::events::{Notice, Severity};
+use super::registries::Registries;
+use super::request::{RequestError, request};
+use super::stored::StoredBuild;
+use super::{Context, key};
+use crate::api::{BuildTrigger, FIELD_MANAGER, ImageBuild, ImageBuildStatus};
+use crate::build::{BuildFailure, FailureClass};
+use crate::copy::AccessReference;
+use crate::oci::Digest;
+use crate::packed::PackError;
+use crate::reason::Reason;
+
+/// How often a build is looked at when no event of its pod comes.
+const FOLLOW_PERIOD: Duration = Duration::from_secs(15);
+/// How long after a failure outside a build everything is looked at again, where no trigger says so.
+const FAILURE_PERIOD: Duration = Duration::from_mins(1);
+/// How long a status waits that has just been written by ourselves.
+const NEXT_STEP: Duration = Duration::from_secs(1);
+
+/// Why a reconcile could not be finished; it is tried again with growing pauses.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The API server failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The objects of an attempt could not be made.
+    #[error("cannot build the objects of a build")]
+    Build(#[from] PackError),
+}
+
+/// One build with what is needed to act for it.
+struct Reconciler<'a> {
+    context: &'a Context,
+    object: ImageBuild,
+    uid: String,
+    api: Api<StoredBuild>,
+    secrets: Api<Secret>,
+    config_maps: Api<ConfigMap>,
+    attempts: Attempts,
+    /// What of the spec makes a difference to the image.
+    spec_inputs: Digest,
+    now: Timestamp,
+}
+
+/// Brings one build a step closer to what its spec asks for.
+pub(super) async fn reconcile(
+    cached: Arc<StoredBuild>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let timer = context.metrics.reconcile();
+    let result = Box::pin(reconcile_newest(&cached, &context)).await;
+    timer.finish(result.is_ok());
+    if result.is_ok() {
+        context.error_pauses.succeeded(&object_key(cached.as_ref()));
+    }
+    result
+}
+
+/// How a build is called in what is remembered about objects; a mirror may have the same name.
+pub(super) fn object_key(object: &StoredBuild) -> String {
+    format!("ImageBuild {}", key(object))
+}
+
+async fn reconcile_newest(cached: &StoredBuild, context: &Context) -> Result<Action, Error> {
+    let Some(namespace) = cached.namespace() else {
+        return Ok(Action::await_change());
+    };
+    let turn = context.turns.take().await;
+    let api: Api<StoredBuild> = Api::namespaced(context.client.clone(), &namespace);
+    // The cache may not have our own last status yet; a decision on an old one would repeat work.
+    let Some(stored) = request(api.get_opt(&cached.name_any())).await? else {
+        return Ok(Action::await_change());
+    };
+    let object = match stored {
+        StoredBuild::Readable(object) => *object,
+        StoredBuild::Unreadable(object) => {
+            return refuse_unreadable(&object, &api).await;
+        }
+    };
+    let client = &context.client;
+    let reconciler = Reconciler {
+        context,
+        uid: object.uid().unwrap_or_default(),
+        spec_inputs: inputs::of_spec(&object.spec),
+        object,
+        secrets: Api::namespaced(client.clone(), &namespace),
+        config_maps: Api::namespaced(client.clone(), &namespace),
+        attempts: Attempts::new(client, &namespace),
+        api,
+        now: Timestamp::now(),
+    };
+    // Registries and Git servers may take their time.
+    let Some((_turn, action)) = turn.wait_for(reconciler.run()).await else {
+        return Ok(Action::await_change());
+    };
+    action
+}
+
+/// Says in the status what cannot be read of the spec.
+async fn refuse_unreadable(
+    object: &super::stored::Unreadable<ImageBuildStatus>,
+    api: &Api<StoredBuild>,
+) -> Result<Action, Error> {
+    let previous = object.status.clone().unwrap_or_default();
+    let input = StatusInput {
+        previous: &previous,
+        generation: object.metadata.generation,
+        requested_at: previous.last_handled_reconcile_at.as_deref(),
+        now: Timestamp::now(),
+    };
+    let failure = invalid_spec(object.problem.clone());
+    let status = input.failed(&failure, false);
+    if object.status.as_ref() != Some(&status) && object.metadata.deletion_timestamp.is_none() {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        write_status(api, name, &status).await?;
+    }
+    Ok(Action::await_change())
+}
+
+fn invalid_spec(message: String) -> BuildFailure {
+    BuildFailure {
+        class: FailureClass::Source,
+        reason: Reason::InvalidSpec,
+        message,
+    }
+}
+
+impl Reconciler<'_> {
+    async fn run(&self) -> Result<Action, Error> {
+        let pods = self.attempts.of_object(&self.uid).await?;
+        let observed = observation::attempts(&pods, &self.uid);
+        let pod = |name: &str| pods.iter().find(|pod| pod.name_any() == name);
+        match next_step(&self.object, &observed, self.spec_inputs.as_str(), self.now) {
+            Step::Rest => Ok(Action::await_change()),
+            Step::Wait(delay) => Ok(Action::requeue(delay)),
+            Step::Adopt(build) => {
+                let status = ImageBuildStatus {
+                    build: Some(build),
+                    ..self.previous()
+                };
+                self.write(&status).await?;
+                Ok(Action::requeue(NEXT_STEP))
+            }
+            Step::Follow(name) => self.follow(pod(&name)).await,
+            Step::Collect(name) => match pod(&name) {
+                Some(pod) => Box::pin(self.collect(pod)).await,
+                None => Ok(Action::requeue(NEXT_STEP)),
+            },
+            Step::Lose => self.lose().await,
+            Step::Cancel { pod, asked } => self.cancel(&pod, asked).await,
+            Step::Retry => Box::pin(self.retry()).await,
+            Step::Check(cause) => Box::pin(self.check(cause)).await,
+        }
+    }
+
+    /// Says how far a build is.
+    async fn follow(&self, pod: Option<&Pod>) -> Result<Action, Error> {
+        let Some(pod) = pod else {
+            return Ok(Action::requeue(NEXT_STEP));
+        };
+        if let Some(action) = self.leave_user_namespace(pod).await? {
+            return Ok(action);
+        }
+        let previous = self.previous();
+        let number = previous.build.as_ref().map_or(0, |build| build.number);
+        let doing = match (observation::running_stage(pod), observation::obstacle(pod)) {
+            (Some(stage), _) => stage.activity().to_owned(),
+            (None, Some(obstacle)) => format!("the pod does not go on: {obstacle}"),
+            (None, None) => "the pod is starting".to_owned(),
+        };
+        let mut status = self.input(&previous).building(&format!("build {number}: {doing}"));
+        // What the build was started for is still what is observed.
+        status.observed_generation = previous.observed_generation;
+        status.last_handled_reconcile_at.clone_from(&previous.last_handled_reconcile_at);
+        self.write(&status).await?;
+        Ok(Action::requeue(FOLLOW_PERIOD))
+    }
+
+    /// Sees whether there is something to build.
+    async fn check(&self, cause: Cause) -> Result<Action, Error> {
+        let previous = self.previous();
+        let wanted = match Wanted::new(&self.object.spec) {
+            Ok(wanted) => wanted,
+            Err(error) => return self.refuse(&previous, &error).await,
+        };
+        let registries = self.registries(&wanted).await?;
+        let source = match self.source(&wanted, &registries).await? {
+            Ok(source) => source,
+            Err(failure) => return self.not_possible(&previous, &wanted, cause, &failure).await,
+        };
+        let base_images = self.base_images(&wanted, &registries, &previous).await;
+        let hash = inputs::of(&self.spec_inputs, &source.status, &base_images);
+        let image_there = match self.image_there(&previous, &wanted, &registries).await {
+            Ok(there) => there,
+            Err(failure) => return self.not_possible(&previous, &wanted, cause, &failure).await,
+        };
+        let decision = decide::decide(&Situation {
+            status: &previous,
+            cause,
+            source: &source.status,
+            inputs_hash: hash.as_str(),
+            base_replaced: base_images != previous.base_images,
+            image_there,
+        });
+        match decision {
+            Decision::Build(trigger) => {
+                self.begin(&previous, &wanted, &source, hash.as_str(), trigger, cause)
+                    .await
+            }
+            Decision::UpToDate => self.up_to_date(&wanted, &registries, cause).await,
+            Decision::FailedBefore => {
+                let mut status = previous.clone();
+                self.plan_next(&mut status, &wanted, cause);
+                self.write(&status).await?;
+                Ok(self.until_next(&status))
+            }
+        }
+    }
+
+    /// The image is there. Only its tags may have to be moved.
+    async fn up_to_date(
+        &self,
+        wanted: &Wanted,
+        registries: &Registries,
+        cause: Cause,
+    ) -> Result<Action, Error> {
+        let mut previous = self.previous();
+        let source = previous.source.clone().unwrap_or_default();
+        let number = previous.build.as_ref().map_or(0, |build| build.number);
+        let context = tags::TagContext {
+            source: &source,
+            number,
+        };
+        let tags = match tags::tags(&self.object.spec.output.tags, &context) {
+            Ok(tags) => tags,
+            Err(error) => return self.refuse(&previous, &error).await,
+        };
+        if let Some(image) = &mut previous.image {
+            let Ok(digest) = image.digest.parse::<Digest>() else {
+                return Ok(Action::await_change());
+            };
+            let moved = registry::move_tags(registries, wanted, &digest, &tags).await;
+            if let Err(failure) = moved {
+                return self.not_possible(&previous, wanted, cause, &failure).await;
+            }
+            image.tags = tags.iter().map(ToString::to_string).collect();
+        }
+        let mut status = self.input(&previous).ready();
+        self.plan_next(&mut status, wanted, cause);
+        self.write(&status).await?;
+        Ok(self.until_next(&status))
+    }
+
+    /// The spec cannot be acted upon.
+    async fn refuse(
+        &self,
+        previous: &ImageBuildStatus,
+        error: &SpecError,
+    ) -> Result<Action, Error> {
+        let failure = invalid_spec(error.to_string());
+        let mut status = self.input(previous).failed(&failure, false);
+        status.next_check_time = None;
+        status.next_schedule_time = None;
+        self.write(&status).await?;
+        Ok(Action::await_change())
+    }
+
+    /// Nothing can be built now. What keeps it from that may be mended outside the object, so it is looked at again.
+    async fn not_possible(
+        &self,
+        previous: &ImageBuildStatus,
+        wanted: &Wanted,
+        cause: Cause,
+        failure: &BuildFailure,
+    ) -> Result<Action, Error> {
+        let mut status = self.input(previous).failed(failure, status::may_pass(failure));
+        self.plan_next(&mut status, wanted, cause);
+        let soon = self.now.checked_add(FAILURE_PERIOD).unwrap_or(Timestamp::MAX);
+        let planned = status.next_check_time.as_ref().map(|time| time.0);
+        status.next_check_time = Some(Time(planned.map_or(soon, |planned| planned.min(soon))));
+        if previous.conditions != status.conditions {
+            self.tell(Severity::Warning, failure.reason, failure.message.clone())
+                .await;
+        }
+        self.write(&status).await?;
+        Ok(self.until_next(&status))
+    }
+
+    /// When triggers are looked at next.
+    fn plan_next(&self, status: &mut ImageBuildStatus, wanted: &Wanted, cause: Cause) {
+        let after = |delay: Duration| self.now.checked_add(delay).unwrap_or(Timestamp::MAX);
+        status.next_check_time = wanted.check_interval().map(|interval| Time(after(interval)));
+        let next = wanted.next_scheduled(self.now).map(Time);
+        // What stands for later stays, so that a change of the spec does not skip a time.
+        let planned = status.next_schedule_time.take();
+        status.next_schedule_time = match planned {
+            Some(planned) if cause != Cause::SpecChanged && planned.0 > self.now => Some(planned),
+            _ => next,
+        };
+    }
+
+    fn until_next(&self, status: &ImageBuildStatus) -> Action {
+        let times = [&status.next_check_time, &status.next_schedule_time];
+        let next = times.into_iter().flatten().map(|time| time.0).min();
+        next.map_or_else(Action::await_change, |next| {
+            let wait = Duration::try_from(next.duration_since(self.now)).unwrap_or_default();
+            Action::requeue(wait)
+        })
+    }
+
+    async fn image_there(
+        &self,
+        previous: &ImageBuildStatus,
+        wanted: &Wanted,
+        registries: &Registries,
+    ) -> Result<bool, BuildFailure> {
+        let image = previous.image.as_ref();
+        match image.and_then(|image| image.digest.parse::<Digest>().ok()) {
+            None => Ok(true),
+            Some(digest) => registry::is_there(registries, wanted, &digest).await,
+        }
+    }
+
+    async fn base_images(
+        &self,
+        wanted: &Wanted,
+        registries: &Registries,
+        previous: &ImageBuildStatus,
+    ) -> Vec<crate::api::BaseImage> {
+        if wanted.base_interval.is_none() {
+            return previous.base_images.clone();
+        }
+        let known = &previous.base_images;
+        let names = known.iter().map(|image| image.from.as_str());
+        registry::base_images(registries, &self.pull_access(), names, known).await
+    }
+
+    async fn source(
+        &self,
+        wanted: &Wanted,
+        registries: &Registries,
+    ) -> Result<Result<ResolvedSource, BuildFailure>, RequestError> {
+        let sources = Sources {
+            secrets: &self.secrets,
+            config_maps: &self.config_maps,
+            registries,
+        };
+        sources.resolve(&wanted.source).await
+    }
+
+    /// The registries of the output, of base images and of the source.
+    async fn registries(&self, wanted: &Wanted) -> Result<Registries, RequestError> {
+        let mut accesses = std::collections::BTreeSet::from([
+            wanted.output_access.clone(),
+            self.pull_access(),
+        ]);
+        if let WantedSource::Image { access, .. } = &wanted.source {
+            accesses.insert(access.clone());
+        }
+        let pool = Arc::clone(&self.context.registries);
+        let creation_times = Arc::clone(&self.context.creation_times);
+        Registries::open(&self.secrets, &accesses, pool, creation_times).await
+    }
+
+    fn pull_access(&self) -> AccessReference {
+        let spec = &self.object.spec;
+        super::spec::access_reference(
+            spec.pull_secret_ref.as_ref(),
+            spec.pull_cert_secret_ref.as_ref(),
+            false,
+        )
+    }
+
+    fn input<'b>(&'b self, previous: &'b ImageBuildStatus) -> StatusInput<'b> {
+        StatusInput {
+            previous,
+            generation: self.object.metadata.generation,
+            requested_at: requested_at(&self.object),
+            now: self.now,
+        }
+    }
+
+    fn previous(&self) -> ImageBuildStatus {
+        self.object.status.clone().unwrap_or_default()
+    }
+
+    /// Writes the status if it says something new.
+    async fn write(&self, status: &ImageBuildStatus) -> Result<(), RequestError> {
+        if self.object.status.as_ref() == Some(status) {
+            return Ok(());
+        }
+        write_status(&self.api, &self.object.name_any(), status).await
+    }
+
+    async fn tell(&self, severity: Severity, reason: Reason, message: String) {
+        let notice = Notice::new(severity, reason, message);
+        let reference = self.object.object_ref(&());
+        self.context.events.publish(&reference, &notice).await;
+    }
+}
+
+/// By server-side apply with one field manager for all: what it leaves out is gone from the status.
+async fn write_status(
+    api: &Api<StoredBuild>,
+    name: &str,
+    status: &ImageBuildStatus,
+) -> Result<(), RequestError> {
+    let patch = json!({
+        "apiVersion": ImageBuild::api_version(&()),
+        "kind": ImageBuild::kind(&()),
+        "metadata": {"name": name},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    request(api.patch_status(name, &parameters, &Patch::Apply(&patch))).await?;
+    Ok(())
+}
+
+/// Why a build was started, in words.
+const fn because(trigger: BuildTrigger) -> &'static str {
+    match trigger {
+        BuildTrigger::Spec => "the object is new or was changed",
+        BuildTrigger::GitCommit => "there is another commit",
+        BuildTrigger::BaseImage => "a base image was replaced",
+        BuildTrigger::Source => "the source was changed",
+        BuildTrigger::Schedule => "it stands in the schedule",
+        BuildTrigger::Request => "somebody asked for it",
+        BuildTrigger::ImageLost => "the registry does not have the image any more",
+    }
+}

@@ -1,0 +1,208 @@
+//! What the pods of a build say. Pure: objects in, observations out.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod};
+use kube::ResourceExt as _;
+use serde::de::DeserializeOwned;
+
+use super::pod::{BUILD, BUILD_ANNOTATION, FETCH, PUBLISH, SPEC_ANNOTATION};
+use crate::api::{BuildStatus, is_controlled_by};
+use crate::build::{Fetched, Published, StageReport};
+
+/// One attempt, as its pod shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct AttemptObservation {
+    /// What the status says, or is to say, of it.
+    pub(super) build: BuildStatus,
+    /// What of the spec it was started for.
+    pub(super) spec_inputs: String,
+    /// Whether its containers are done, successfully or not.
+    pub(super) ended: bool,
+}
+
+impl AttemptObservation {
+    /// By number and attempt.
+    pub(super) const fn order(&self) -> (i64, i64) {
+        (self.build.number, self.build.attempt)
+    }
+}
+
+/// The attempts of a build. Only pods whose controller is the object with this UID count, which say what they are.
+pub(super) fn attempts(pods: &[Pod], uid: &str) -> Vec<AttemptObservation> {
+    let ours = pods.iter().filter(|pod| is_controlled_by(*pod, uid));
+    ours.filter_map(|pod| {
+        let build: BuildStatus = serde_json::from_str(pod.annotations().get(BUILD_ANNOTATION)?).ok()?;
+        Some(AttemptObservation {
+            build: BuildStatus {
+                pod: pod.name_any(),
+                ..build
+            },
+            spec_inputs: pod.annotations().get(SPEC_ANNOTATION)?.clone(),
+            ended: has_ended(pod),
+        })
+    })
+    .collect()
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// A stage of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The files are brought.
+    Fetch,
+    /// They are built.
+    Build,
+    /// The image is pushed.
+    Publish,
+}
+
+impl Stage {
+    const ALL: [Self; 3] = [Self::Fetch, Self::Build, Self::Publish];
+
+    /// The name of its container.
+    pub(super) const fn container(self) -> &'static str {
+        match self {
+            Self::Fetch => FETCH,
+            Self::Build => BUILD,
+            Self::Publish => PUBLISH,
+        }
+    }
+
+    /// What is going on, in words.
+    pub(super) const fn activity(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetching the source",
+            Self::Build => "building",
+            Self::Publish => "pushing the image",
+        }
+    }
+
+    fn state(self, pod: &Pod) -> Option<&ContainerState> {
+        let status = pod.status.as_ref()?;
+        let statuses = [&status.init_container_statuses, &status.container_statuses];
+        let mut statuses = statuses.into_iter().flatten().flatten();
+        let found = statuses.find(|status| status.name == self.container())?;
+        found.state.as_ref()
+    }
+
+    fn terminated(self, pod: &Pod) -> Option<&ContainerStateTerminated> {
+        self.state(pod)?.terminated.as_ref()
+    }
+}
+
+/// The stage that is going on.
+pub(super) fn running_stage(pod: &Pod) -> Option<Stage> {
+    Stage::ALL.into_iter().find(|stage| {
+        let state = stage.state(pod);
+        state.is_some_and(|state| state.running.is_some())
+    })
+}
+
+/// What keeps a pod from going on, in the words of the kubelet or the scheduler.
+pub(super) fn obstacle(pod: &Pod) -> Option<String> {
+    let waiting = Stage::ALL.into_iter().find_map(|stage| {
+        let waiting = stage.state(pod)?.waiting.as_ref()?;
+        let reason = waiting
+            .reason
+            .as_deref()
+            .filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
+        Some(match &waiting.message {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason.to_owned(),
+        })
+    });
+    waiting.or_else(|| {
+        let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+        let unscheduled = conditions
+            .iter()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+        unscheduled.message.clone()
+    })
+}
+
+/// Whether the pod is on a node which has not made its sandbox.
+pub(super) fn has_no_sandbox(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let is = |type_: &str, expected: &str| {
+        conditions.into_iter().flatten().any(|condition| {
+            condition.type_ == type_ && condition.status == expected
+        })
+    };
+    is("PodScheduled", "True") && is("PodReadyToStartContainers", "False")
+}
+
+/// How a pod ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ending {
+    /// The image was pushed, as far as the pod knows.
+    Published(Published),
+    /// A stage of ours says why it failed.
+    StageFailed(Stage, crate::build::BuildFailure),
+    /// A container ended with this exit code, for this reason.
+    ContainerFailed {
+        stage: Stage,
+        exit_code: i32,
+        container_reason: String,
+        pod_reason: String,
+    },
+    /// The pod was ended from outside, before a container had failed by itself.
+    PodFailed { reason: String, message: String },
+}
+
+/// How a pod that has ended did.
+pub(super) fn ending(pod: &Pod) -> Ending {
+    let status = pod.status.clone().unwrap_or_default();
+    let reason = status.reason.unwrap_or_default();
+    let failed = Stage::ALL.into_iter().find_map(|stage| {
+        let ended = stage.terminated(pod)?;
+        (ended.exit_code != 0).then_some((stage, ended))
+    });
+    if let Some((stage, ended)) = failed {
+        let failure = match stage {
+            Stage::Fetch => failure_of::<Fetched>(ended),
+            Stage::Publish => failure_of::<Published>(ended),
+            Stage::Build => None,
+        };
+        if let Some(failure) = failure {
+            return Ending::StageFailed(stage, failure);
+        }
+        return Ending::ContainerFailed {
+            stage,
+            exit_code: ended.exit_code,
+            container_reason: ended.reason.clone().unwrap_or_default(),
+            pod_reason: reason,
+        };
+    }
+    match Stage::Publish.terminated(pod).and_then(report::<Published>) {
+        Some(StageReport::Succeeded(published)) => Ending::Published(published),
+        Some(StageReport::Failed(failure)) => Ending::StageFailed(Stage::Publish, failure),
+        None => Ending::PodFailed {
+            reason,
+            message: status.message.unwrap_or_default(),
+        },
+    }
+}
+
+/// What there was to build, if that stage was reached.
+pub(super) fn fetched(pod: &Pod) -> Option<Fetched> {
+    match report::<Fetched>(Stage::Fetch.terminated(pod)?)? {
+        StageReport::Succeeded(fetched) => Some(fetched),
+        StageReport::Failed(_) => None,
+    }
+}
+
+fn report<T: DeserializeOwned>(ended: &ContainerStateTerminated) -> Option<StageReport<T>> {
+    serde_json::from_str(ended.message.as_deref()?).ok()
+}
+
+fn failure_of<T: DeserializeOwned>(
+    ended: &ContainerStateTerminated,
+) -> Option<crate::build::BuildFailure> {
+    match report::<T>(ended)? {
+        StageReport::Failed(failure) => Some(failure),
+        StageReport::Succeeded(_) => None,
+    }
+}

@@ -1,0 +1,251 @@
+//! Why a build failed, whose business that is, and whether it is tried again. Pure.
+
+use std::time::Duration;
+
+use super::observation::{Ending, Stage};
+use crate::api::BuildFailureStatus;
+use crate::build::{BuildFailure, FailureClass};
+use crate::builder::BuilderType;
+use crate::builder::failure::Ended;
+use crate::reason::{Class, Reason};
+
+/// The shortest pause before another attempt; it doubles with each.
+const MIN_RETRY_PAUSE: Duration = Duration::from_secs(10);
+const MAX_RETRY_PAUSE: Duration = Duration::from_mins(5);
+/// Most characters of a message.
+const MAX_MESSAGE_CHARACTERS: usize = 1000;
+
+/// Why a build failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) failure: BuildFailure,
+    /// The stage whose log says more.
+    pub(super) stage: Option<Stage>,
+    pub(super) instruction: Option<String>,
+    pub(super) line: Option<i64>,
+}
+
+impl Failed {
+    /// A failure that no instruction and no log belong to.
+    pub(super) const fn new(failure: BuildFailure) -> Self {
+        Self {
+            failure,
+            stage: None,
+            instruction: None,
+            line: None,
+        }
+    }
+
+    /// As the status shows it.
+    pub(super) fn status(&self, number: i64, log_tail: Option<String>) -> BuildFailureStatus {
+        let message = self.failure.message.chars().take(MAX_MESSAGE_CHARACTERS);
+        BuildFailureStatus {
+            number,
+            class: class_name(self.failure.class).to_owned(),
+            reason: self.failure.reason.to_string(),
+            message: message.collect(),
+            instruction: self.instruction.clone(),
+            line: self.line,
+            log_tail,
+        }
+    }
+}
+
+/// The names of classes, as the status shows them.
+pub(super) const fn class_name(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Dockerfile => "Dockerfile",
+        FailureClass::Source => "Source",
+        FailureClass::Registry => "Registry",
+        FailureClass::Infrastructure => "Infrastructure",
+        FailureClass::Timeout => "Timeout",
+        FailureClass::Evicted => "Evicted",
+        FailureClass::OutOfMemory => "OutOfMemory",
+    }
+}
+
+/// Why a pod failed, from how it ended and the end of the log of the stage that failed. [`None`] if it did not.
+pub(super) fn failure(ending: &Ending, builder: BuilderType, log: &str) -> Option<Failed> {
+    match ending {
+        Ending::Published(_) => None,
+        Ending::StageFailed(stage, failure) => Some(Failed {
+            stage: Some(*stage),
+            ..Failed::new(failure.clone())
+        }),
+        Ending::PodFailed { reason, message } => Some(Failed::new(of_pod(reason, message))),
+        Ending::ContainerFailed { pod_reason, .. } if pod_reason == "DeadlineExceeded" => {
+            Some(Failed::new(of_pod(pod_reason, "")))
+        }
+        Ending::ContainerFailed {
+            stage: Stage::Build,
+            exit_code,
+            container_reason,
+            pod_reason,
+        } => {
+            let ended = Ended {
+                exit_code: *exit_code,
+                container_reason,
+                pod_reason,
+                log,
+            };
+            Some(of_builder(builder, &ended))
+        }
+        Ending::ContainerFailed {
+            stage,
+            exit_code,
+            container_reason,
+            pod_reason,
+        } => Some(Failed {
+            stage: Some(*stage),
+            ..Failed::new(of_our_stage(*stage, *exit_code, container_reason, pod_reason))
+        }),
+    }
+}
+
+fn of_builder(builder: BuilderType, ended: &Ended<'_>) -> Failed {
+    let failure = builder.builder().failure(ended);
+    Failed {
+        failure: BuildFailure {
+            class: failure.class(),
+            reason: failure.reason,
+            message: failure.message,
+        },
+        stage: Some(Stage::Build),
+        instruction: failure.instruction,
+        line: failure.line.map(i64::from),
+    }
+}
+
+fn of_our_stage(
+    stage: Stage,
+    exit_code: i32,
+    container_reason: &str,
+    pod_reason: &str,
+) -> BuildFailure {
+    if pod_reason == "Evicted" {
+        return of_pod(pod_reason, "");
+    }
+    let container = stage.container();
+    if container_reason == "OOMKilled" {
+        return BuildFailure {
+            class: FailureClass::OutOfMemory,
+            reason: Reason::OutOfMemory,
+            message: format!("container {container} took more memory than it may"),
+        };
+    }
+    BuildFailure {
+        class: FailureClass::Infrastructure,
+        reason: Reason::RunFailed,
+        message: format!("container {container} ended with exit code {exit_code} and no report"),
+    }
+}
+
+/// What Kubernetes says of a pod that it ended.
+fn of_pod(reason: &str, message: &str) -> BuildFailure {
+    let (class, fixed, text) = match reason {
+        "DeadlineExceeded" => (
+            FailureClass::Timeout,
+            Reason::TimedOut,
+            "the build took longer than spec.timeout allows",
+        ),
+        "Evicted" => (
+            FailureClass::Evicted,
+            Reason::Evicted,
+            "the node evicted the pod of the build",
+        ),
+        _ => (
+            FailureClass::Infrastructure,
+            Reason::RunFailed,
+            "the pod of the build was ended",
+        ),
+    };
+    BuildFailure {
+        class,
+        reason: fixed,
+        message: if message.is_empty() {
+            text.to_owned()
+        } else {
+            format!("{text}: {message}")
+        },
+    }
+}
+
+/// How long to wait before attempt number `attempt + 1`; [`None`] if there is none.
+pub(super) fn retry_pause(failure: &BuildFailure, attempt: i64, limit: i32) -> Option<Duration> {
+    let may_pass = match failure.class {
+        FailureClass::Infrastructure | FailureClass::Evicted => true,
+        FailureClass::Registry | FailureClass::Source => failure.reason.class() == Class::Transient,
+        FailureClass::Dockerfile | FailureClass::Timeout | FailureClass::OutOfMemory => false,
+    };
+    if !may_pass || attempt > i64::from(limit) {
+        return None;
+    }
+    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    Some(
+        MIN_RETRY_PAUSE
+            .saturating_mul(2u32.saturating_pow(doublings))
+            .min(MAX_RETRY_PAUSE),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_class(class: FailureClass, reason: Reason) -> BuildFailure {
+        BuildFailure {
+            class,
+            reason,
+            message: "because".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let infrastructure = of_class(FailureClass::Infrastructure, Reason::PodLost);
+        assert_eq!(retry_pause(&infrastructure, 1, 2), Some(Duration::from_secs(10)));
+        assert_eq!(retry_pause(&infrastructure, 2, 2), Some(Duration::from_secs(20)));
+        assert_eq!(retry_pause(&infrastructure, 3, 2), None);
+        for (class, reason) in [
+            (FailureClass::Dockerfile, Reason::RunCommandFailed),
+            (FailureClass::Timeout, Reason::TimedOut),
+            (FailureClass::OutOfMemory, Reason::OutOfMemory),
+            (FailureClass::Registry, Reason::PushDenied),
+            (FailureClass::Source, Reason::CommitNotFound),
+        ] {
+            assert_eq!(retry_pause(&of_class(class, reason), 1, 2), None);
+        }
+        let unreachable = of_class(FailureClass::Registry, Reason::RegistryUnreachable);
+        assert!(retry_pause(&unreachable, 1, 2).is_some());
+    }
+
+    #[test]
+    fn what_ended_a_pod_from_outside_has_its_class() {
+        for (reason, class) in [
+            ("DeadlineExceeded", FailureClass::Timeout),
+            ("Evicted", FailureClass::Evicted),
+            ("NodeLost", FailureClass::Infrastructure),
+        ] {
+            let ending = Ending::PodFailed {
+                reason: reason.to_owned(),
+                message: String::new(),
+            };
+            let failed = failure(&ending, BuilderType::BuildKit, "").unwrap();
+            assert_eq!(failed.failure.class, class);
+        }
+    }
+
+    #[test]
+    fn a_failed_instruction_is_named() {
+        let log = "Dockerfile:2\n--------------------\n   1 |     FROM alpine\n   2 | >>> RUN exit 42\n--------------------\nerror: failed to solve: process \"/bin/sh -c exit 42\" did not complete successfully: exit code: 42\n";
+        let ending = Ending::ContainerFailed {
+            stage: Stage::Build,
+            exit_code: 1,
+            container_reason: "Error".to_owned(),
+            pod_reason: String::new(),
+        };
+        let failed = failure(&ending, BuilderType::BuildKit, log).unwrap();
+        assert_eq!(failed.failure.reason, Reason::RunCommandFailed);
+        assert_eq!(failed.line, Some(2));
+    }
+}

@@ -1,0 +1,407 @@
+//! The objects of one attempt at a build: its plan in an immutable `ConfigMap`, and its pod. Pure: values in,
+//! objects out.
+//!
+//! The pod has three containers, one after the other. `fetch` has the credentials of the source, `build` runs what
+//! users wrote and has those of base images and the secrets of the build, `publish` has those of the output. No two
+//! of them share a mounted Secret, and none has a token. Of the object nothing reaches the pod but names of Secrets,
+//! the fields of `spec.pod`, and what `builder` makes arguments of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::{Value, json};
+
+use super::source::MountedFiles;
+use crate::api::ImageBuild;
+use crate::build::{self, BuildPlan, PlannedSource};
+use crate::builder::{Build, BuildContainer, BuilderType, Refusal};
+use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, resources};
+use crate::copy::AccessReference;
+use crate::oci::Digest;
+use crate::packed::{self, PackError};
+use crate::worker;
+
+/// Label with the UID of the build, by which its pods are found.
+pub(in crate::controller) const BUILD_UID_LABEL: &str = "transship.dev/build-uid";
+/// Label with the number of the build.
+pub(super) const NUMBER_LABEL: &str = "transship.dev/build-number";
+/// Label with the number of the attempt.
+pub(super) const ATTEMPT_LABEL: &str = "transship.dev/build-attempt";
+/// Annotation with what is built, as `status.build` has it.
+pub(super) const BUILD_ANNOTATION: &str = "transship.dev/build";
+/// Annotation with what of the spec it is built for.
+pub(super) const SPEC_ANNOTATION: &str = "transship.dev/spec-inputs";
+/// The containers, in the order in which they run.
+pub(super) const FETCH: &str = "fetch";
+pub(super) const BUILD: &str = "build";
+pub(super) const PUBLISH: &str = "publish";
+/// Most characters of a pod's name, so that it stays a DNS label.
+const MAX_NAME_LENGTH: usize = 63;
+/// The user of our own image, of no rights on any node.
+const USER: i64 = 65532;
+/// Where the secrets of a build are mounted in the container that builds: each is a file with its id.
+const SECRETS_DIRECTORY: &str = "/run/transship/secrets";
+/// Where the credentials for base images are mounted there, as Docker keeps them.
+const PULL_DIRECTORY: &str = "/run/transship/pull";
+/// Where the certificate authorities of their registries are mounted there.
+const PULL_CERTIFICATES_DIRECTORY: &str = "/run/transship/pull-certificates";
+
+/// The objects of one attempt; both have the same name.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Attempt {
+    pub(super) config_map: ConfigMap,
+    pub(super) pod: Pod,
+}
+
+/// Everything that the objects are made from.
+pub(super) struct AttemptInput<'a> {
+    pub(super) object: &'a ImageBuild,
+    pub(super) plan: &'a BuildPlan,
+    pub(super) files: &'a MountedFiles,
+    pub(super) number: i64,
+    pub(super) attempt: i64,
+    /// What `status.build` says of it.
+    pub(super) record: String,
+    /// What of the spec makes a difference to the image.
+    pub(super) spec_inputs: &'a str,
+    pub(super) timeout: Duration,
+    pub(super) builder: BuilderType,
+    pub(super) builder_image: &'a str,
+    pub(super) build: Build,
+    /// Our own image, for `fetch` and `publish`.
+    pub(super) image: &'a str,
+    pub(super) pull_policy: &'a str,
+}
+
+/// Why there are no objects.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttemptError {
+    /// The builder cannot do it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// They cannot be written.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The API server has not stored the build.
+    #[error("the object has no UID")]
+    NotStored,
+}
+
+impl From<serde_json::Error> for AttemptError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Pack(error.into())
+    }
+}
+
+impl Attempt {
+    /// The name of both objects.
+    pub(super) fn name(&self) -> String {
+        self.pod.name_any()
+    }
+
+    pub(super) fn new(mut input: AttemptInput<'_>) -> Result<Self, AttemptError> {
+        let owner = input.object.controller_owner_ref(&());
+        let owner = owner.ok_or(AttemptError::NotStored)?;
+        let name = attempt_name(input.object, input.number, input.attempt);
+        add_secrets(&mut input);
+        let container = input.builder.builder().container(&input.build)?;
+        let metadata = metadata(&input, &name, &owner);
+        let inline = match input.files {
+            MountedFiles::Inline(files) => files.clone(),
+            MountedFiles::None | MountedFiles::ConfigMap(_) => BTreeMap::new(),
+        };
+        let config_map = serde_json::from_value(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "immutable": true,
+            "binaryData": {build::PLAN_FILE: ByteString(packed::pack(input.plan)?)},
+            "data": inline,
+        }))?;
+        let pod = serde_json::from_value(json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": spec(&input, &name, &container)?,
+        }))?;
+        Ok(Self { config_map, pod })
+    }
+}
+
+/// A name that a second decision in the same situation makes again, so that no attempt starts twice.
+fn attempt_name(object: &ImageBuild, number: i64, attempt: i64) -> String {
+    let uid = object.uid().unwrap_or_default();
+    let digest = Digest::sha256(format!("{uid}\n{number}\n{attempt}").as_bytes());
+    let digits: String = digest.as_str().chars().skip("sha256:".len()).take(5).collect();
+    let suffix = format!("{number}-{digits}");
+    let prefix = object.name_any().replace('.', "-");
+    let prefix: String = prefix
+        .chars()
+        .take(MAX_NAME_LENGTH.saturating_sub(suffix.len() + 1))
+        .collect();
+    format!("{}-{suffix}", prefix.trim_end_matches('-'))
+}
+
+/// Where the container finds what is mounted into it.
+fn add_secrets(input: &mut AttemptInput<'_>) {
+    let spec = &input.object.spec;
+    let secrets = spec.secrets.iter().map(|secret| crate::builder::BuildSecret {
+        id: secret.id.clone(),
+        path: format!("{SECRETS_DIRECTORY}/{}", secret.id),
+    });
+    input.build.secrets = secrets.collect();
+    if spec.pull_secret_ref.is_some() {
+        input.build.credentials_directory = Some(PULL_DIRECTORY.to_owned());
+    }
+    if spec.pull_cert_secret_ref.is_some() {
+        input.build.authorities = Some(format!("{PULL_CERTIFICATES_DIRECTORY}/ca.crt"));
+    }
+}
+
+fn metadata(input: &AttemptInput<'_>, name: &str, owner: &OwnerReference) -> Value {
+    json!({
+        "name": name,
+        "namespace": input.object.metadata.namespace,
+        // Our own only, never the object's: a GitOps tool would take the child for one of its own.
+        "labels": {
+            "app.kubernetes.io/managed-by": "transship",
+            BUILD_UID_LABEL: input.object.metadata.uid,
+            NUMBER_LABEL: input.number.to_string(),
+            ATTEMPT_LABEL: input.attempt.to_string(),
+        },
+        "annotations": {
+            BUILD_ANNOTATION: input.record,
+            SPEC_ANNOTATION: input.spec_inputs,
+            ARGOCD_IGNORE_UPDATES_ANNOTATION: "true",
+        },
+        "ownerReferences": [owner],
+    })
+}
+
+fn spec(
+    input: &AttemptInput<'_>,
+    name: &str,
+    container: &BuildContainer,
+) -> Result<Value, AttemptError> {
+    let chosen = &input.object.spec.pod;
+    let mut volumes = Volumes::default();
+    let fetch = fetch(input, name, &mut volumes);
+    let build = build(input, container, &mut volumes)?;
+    let publish = publish(input, name, container, &mut volumes);
+    let mut all = volumes.volumes;
+    for volume in &container.volumes {
+        all.push(serde_json::to_value(volume)?);
+    }
+    Ok(json!({
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "serviceAccountName": chosen.service_account_name,
+        "priorityClassName": chosen.priority_class_name,
+        "nodeSelector": chosen.node_selector,
+        "tolerations": chosen.tolerations,
+        "terminationGracePeriodSeconds": 10,
+        "activeDeadlineSeconds": input.timeout.as_secs(),
+        "hostUsers": container.host_users,
+        "initContainers": [fetch, build],
+        "containers": [publish],
+        "volumes": all,
+    }))
+}
+
+/// The volumes of a pod, each once.
+#[derive(Default)]
+struct Volumes {
+    volumes: Vec<Value>,
+}
+
+impl Volumes {
+    /// Adds a volume unless it is there, and mounts it.
+    fn mount(&mut self, name: &str, source: &Value, path: &str, read_only: bool) -> Value {
+        if !self.volumes.iter().any(|volume| volume["name"] == name) {
+            let mut volume = json!({"name": name});
+            if let (Some(volume), Some(source)) = (volume.as_object_mut(), source.as_object()) {
+                volume.extend(source.clone());
+            }
+            self.volumes.push(volume);
+        }
+        json!({"name": name, "mountPath": path, "readOnly": read_only})
+    }
+
+    /// A Secret, readable by whoever the container is; nobody else mounts it.
+    fn secret(&mut self, name: &str, secret: &str, path: &str) -> Value {
+        let source = json!({"secret": {"secretName": secret, "defaultMode": 0o444}});
+        self.mount(name, &source, path, true)
+    }
+
+    /// The Secrets of a registry, where [`worker`] looks for them.
+    fn registry(&mut self, kind: &str, access: &AccessReference) -> Vec<Value> {
+        let secrets = [
+            ("credentials", worker::CREDENTIALS_DIRECTORY, &access.credentials),
+            ("certificates", worker::CERTIFICATES_DIRECTORY, &access.certificates),
+        ];
+        let mounted = secrets.into_iter().filter_map(|(what, directory, secret)| {
+            let secret = secret.as_ref()?;
+            Some(self.secret(&format!("{kind}-{what}"), secret, &format!("{directory}/{secret}")))
+        });
+        mounted.collect()
+    }
+
+    fn workspace(&mut self, read_only: bool) -> Value {
+        let empty = json!({"emptyDir": {}});
+        self.mount("workspace", &empty, build::WORKSPACE_DIRECTORY, read_only)
+    }
+
+    fn plan(&mut self, name: &str) -> Value {
+        let source = json!({"configMap": {"name": name, "items": [{"key": build::PLAN_FILE, "path": build::PLAN_FILE}]}});
+        self.mount("plan", &source, build::PLAN_DIRECTORY, true)
+    }
+
+    /// Room for files with credentials; in memory, so that they are on no disk.
+    fn private(&mut self, name: &str) -> Value {
+        let source = json!({"emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}});
+        self.mount(name, &source, "/tmp", false)
+    }
+}
+
+fn fetch(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
+    let mut mounts = vec![
+        volumes.plan(name),
+        volumes.workspace(false),
+        volumes.private("fetch-private"),
+    ];
+    match &input.plan.source {
+        PlannedSource::Git { credentials, .. } => {
+            mounts.extend(credentials.as_ref().map(|secret| {
+                let path = format!("{}/{secret}", worker::CREDENTIALS_DIRECTORY);
+                volumes.secret("source-credentials", secret, &path)
+            }));
+        }
+        PlannedSource::Image { access, .. } => mounts.extend(volumes.registry("source", access)),
+        PlannedSource::Files | PlannedSource::Http { .. } => {}
+    }
+    match input.files {
+        MountedFiles::None => {}
+        MountedFiles::ConfigMap(config_map) => {
+            let source = json!({"configMap": {"name": config_map}});
+            mounts.push(volumes.mount("files", &source, build::FILES_DIRECTORY, true));
+        }
+        MountedFiles::Inline(files) => {
+            let items: Vec<_> = files.keys().map(|key| json!({"key": key, "path": key})).collect();
+            let source = json!({"configMap": {"name": name, "items": items}});
+            mounts.push(volumes.mount("files", &source, build::FILES_DIRECTORY, true));
+        }
+    }
+    ours(input, FETCH, &["build-fetch", "--log-format=json"], USER, mounts)
+}
+
+fn build(
+    input: &AttemptInput<'_>,
+    container: &BuildContainer,
+    volumes: &mut Volumes,
+) -> Result<Value, AttemptError> {
+    let spec = &input.object.spec;
+    let mut mounts = vec![volumes.workspace(true)];
+    for (index, secret) in spec.secrets.iter().enumerate() {
+        let items = json!([{"key": secret.secret_ref.key, "path": secret.id}]);
+        let source = json!({"secret": {"secretName": secret.secret_ref.name, "defaultMode": 0o444, "items": items}});
+        let path = format!("{SECRETS_DIRECTORY}/{}", secret.id);
+        let mut mount = volumes.mount(&format!("secret-{index}"), &source, &path, true);
+        // The file itself, so that each secret has a volume of its own.
+        mount["subPath"] = json!(secret.id);
+        mounts.push(mount);
+    }
+    if let Some(secret) = &spec.pull_secret_ref {
+        let items = json!([{"key": ".dockerconfigjson", "path": "config.json"}]);
+        let source = json!({"secret": {"secretName": secret.name, "defaultMode": 0o444, "items": items}});
+        mounts.push(volumes.mount("pull", &source, PULL_DIRECTORY, true));
+    }
+    if let Some(secret) = &spec.pull_cert_secret_ref {
+        let items = json!([{"key": "ca.crt", "path": "ca.crt"}]);
+        let source = json!({"secret": {"secretName": secret.name, "defaultMode": 0o444, "items": items}});
+        mounts.push(volumes.mount("pull-certificates", &source, PULL_CERTIFICATES_DIRECTORY, true));
+    }
+    let mut value = serde_json::to_value(&container.container)?;
+    let own = value["volumeMounts"].as_array().cloned().unwrap_or_default();
+    mounts.extend(own);
+    value["volumeMounts"] = json!(mounts);
+    value["name"] = json!(BUILD);
+    value["image"] = json!(input.builder_image);
+    value["imagePullPolicy"] = json!("IfNotPresent");
+    value["terminationMessagePolicy"] = json!("File");
+    value["resources"] = resources::chosen(&spec.pod).unwrap_or_else(|| {
+        json!({
+            "requests": {"cpu": "100m", "memory": "256Mi"},
+            "limits": {"memory": "4Gi", "ephemeral-storage": "20Gi"},
+        })
+    });
+    Ok(value)
+}
+
+fn publish(
+    input: &AttemptInput<'_>,
+    name: &str,
+    container: &BuildContainer,
+    volumes: &mut Volumes,
+) -> Value {
+    let mut mounts = vec![
+        volumes.plan(name),
+        volumes.private("publish-private"),
+        json!({
+            "name": crate::builder::OUTPUT_VOLUME,
+            "mountPath": build::OUTPUT_DIRECTORY,
+            "readOnly": true,
+        }),
+    ];
+    mounts.extend(volumes.registry("output", &input.plan.output.access));
+    let user = container.publish_user.unwrap_or(USER);
+    ours(input, PUBLISH, &["build-publish", "--log-format=json"], user, mounts)
+}
+
+/// A container with our own image: no rights, whoever it is.
+fn ours(
+    input: &AttemptInput<'_>,
+    name: &str,
+    arguments: &[&str],
+    user: i64,
+    mounts: Vec<Value>,
+) -> Value {
+    json!({
+        "name": name,
+        "image": input.image,
+        "imagePullPolicy": input.pull_policy,
+        "args": arguments,
+        "volumeMounts": mounts,
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "64Mi"},
+            "limits": {"memory": "256Mi"},
+        },
+        "securityContext": {
+            "runAsUser": user,
+            "runAsGroup": user,
+            "runAsNonRoot": user != 0,
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    })
+}
+
+/// The Secrets that the container needs which builds, with their keys. A pod waits for one that does not exist.
+pub(super) fn needed_secrets(object: &ImageBuild) -> BTreeSet<(&str, &str)> {
+    let spec = &object.spec;
+    let keyed = spec.secrets.iter().map(|secret| {
+        let place = &secret.secret_ref;
+        (place.name.as_str(), place.key.as_str())
+    });
+    let pull = spec.pull_secret_ref.iter();
+    let pull = pull.map(|secret| (secret.name.as_str(), ".dockerconfigjson"));
+    let certificates = spec.pull_cert_secret_ref.iter();
+    let certificates = certificates.map(|secret| (secret.name.as_str(), "ca.crt"));
+    keyed.chain(pull).chain(certificates).collect()
+}

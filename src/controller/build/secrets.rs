@@ -1,0 +1,93 @@
+//! The Secrets of a build: whether they are there before a pod waits for them, and their values taken out of what
+//! is shown of a log.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+
+use super::pod::needed_secrets;
+use crate::api::ImageBuild;
+use crate::build::{BuildFailure, FailureClass};
+use crate::controller::request::{RequestError, request};
+use crate::reason::Reason;
+
+/// Values that are shorter are everywhere.
+const MIN_SCRUBBED_BYTES: usize = 4;
+/// What stands in their place.
+const SCRUBBED: &str = "***";
+
+/// Why the pod could not start, if a Secret that it mounts or a key of it is not there.
+pub(super) async fn missing(
+    secrets: &Api<Secret>,
+    object: &ImageBuild,
+) -> Result<Option<BuildFailure>, RequestError> {
+    for (name, key) in needed_secrets(object) {
+        let Some(secret) = request(secrets.get_opt(name)).await? else {
+            return Ok(Some(failure(
+                Reason::SecretNotFound,
+                format!("Secret {name} does not exist in this namespace; create it or correct the reference"),
+            )));
+        };
+        let has_key = secret.data.is_some_and(|data| data.contains_key(key));
+        if !has_key {
+            return Ok(Some(failure(
+                Reason::SecretInvalid,
+                format!("Secret {name}: key {key} is missing"),
+            )));
+        }
+    }
+    Ok(None)
+}
+
+fn failure(reason: Reason, message: String) -> BuildFailure {
+    BuildFailure {
+        class: FailureClass::Source,
+        reason,
+        message,
+    }
+}
+
+/// `text` without the values of the Secrets that the container had which wrote it.
+pub(super) async fn scrub(
+    secrets: &Api<Secret>,
+    object: &ImageBuild,
+    text: String,
+) -> Result<String, RequestError> {
+    let names: BTreeSet<&str> = needed_secrets(object).into_iter().map(|(name, _)| name).collect();
+    let mut values = Vec::new();
+    for name in names {
+        let secret = request(secrets.get_opt(name)).await?;
+        let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+        values.extend(data.into_values().map(|value| value.0));
+    }
+    Ok(without(text, &values))
+}
+
+/// `text` without any of `values`, and without any line of them.
+fn without(text: String, values: &[Vec<u8>]) -> String {
+    let mut parts: Vec<&str> = values
+        .iter()
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .flat_map(|value| std::iter::once(value.trim()).chain(value.lines().map(str::trim)))
+        .filter(|part| part.len() >= MIN_SCRUBBED_BYTES)
+        .collect();
+    // A part of another is not to leave the rest of it.
+    parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.len()));
+    parts.dedup();
+    parts
+        .into_iter()
+        .fold(text, |text, part| text.replace(part, SCRUBBED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_their_lines_are_taken_out() {
+        let values = [b"token-1234\nsecond line\n".to_vec(), b"abc".to_vec(), vec![0xff, 0xfe]];
+        let text = "got token-1234 and second line, abc".to_owned();
+        assert_eq!(without(text, &values), "got *** and ***, abc");
+    }
+}

@@ -1,0 +1,241 @@
+//! Begins a build, and another attempt at one.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::controller::Action;
+
+use super::pod::{Attempt, AttemptError, AttemptInput};
+use super::source::ResolvedSource;
+use super::spec_error::SpecError;
+use super::tags::{TagContext, tags};
+use super::wanted::{Wanted, builder_type};
+use super::{
+    Cause, Error, FOLLOW_PERIOD, NEXT_STEP, Reconciler, StartError, because, inputs, isolation, secrets,
+};
+use crate::api::{BuildStatus, BuildTrigger, BuilderStatus, ImageBuildStatus};
+use crate::build::{BuildFailure, BuildPlan, CONTEXT_DIRECTORY, FailureClass, ImageForm, PlannedOutput};
+use crate::builder::{self, Build};
+use crate::controller::events::Severity;
+use crate::oci::Platform;
+use crate::reason::Reason;
+
+impl Reconciler<'_> {
+    /// Begins the next build.
+    pub(super) async fn begin(
+        &self,
+        previous: &ImageBuildStatus,
+        wanted: &Wanted,
+        source: &ResolvedSource,
+        inputs_hash: &str,
+        trigger: BuildTrigger,
+        cause: Cause,
+    ) -> Result<Action, Error> {
+        let number = previous.build.as_ref().map_or(0, |build| build.number) + 1;
+        let build = BuildStatus {
+            number,
+            attempt: 1,
+            trigger: Some(trigger),
+            inputs_hash: inputs_hash.to_owned(),
+            start_time: Some(Time(self.now)),
+            ..BuildStatus::default()
+        };
+        let mut status = self.input(previous).building(&format!("build {number} starts"));
+        self.plan_next(&mut status, wanted, cause);
+        let started = self.attempt(&mut status, wanted, source, build).await?;
+        match started {
+            Ok(()) => {
+                self.write(&status).await?;
+                let message = format!("build {number} starts: {}", because(trigger));
+                self.tell(Severity::Normal, Reason::Progressing, message).await;
+                Ok(Action::requeue(FOLLOW_PERIOD))
+            }
+            Err(NotStarted::Spec(error)) => self.refuse(previous, &error).await,
+            Err(NotStarted::Failure(failure)) => {
+                self.not_possible(previous, wanted, cause, &failure).await
+            }
+        }
+    }
+
+    /// Tries the build again that the status is about.
+    pub(super) async fn retry(&self) -> Result<Action, Error> {
+        let previous = self.previous();
+        let wanted = match Wanted::new(&self.object.spec) {
+            Ok(wanted) => wanted,
+            Err(error) => return self.refuse(&previous, &error).await,
+        };
+        let Some(build) = previous.build.clone() else {
+            return Ok(Action::requeue(NEXT_STEP));
+        };
+        let registries = self.registries(&wanted).await?;
+        let source = match self.source(&wanted, &registries).await? {
+            Ok(source) => source,
+            Err(failure) => {
+                return self.not_possible(&previous, &wanted, Cause::Due, &failure).await;
+            }
+        };
+        let hash = inputs::of(&self.spec_inputs, &source.status, &previous.base_images);
+        let build = BuildStatus {
+            attempt: build.attempt + 1,
+            inputs_hash: hash.to_string(),
+            retry_time: None,
+            ..build
+        };
+        let (number, attempt) = (build.number, build.attempt);
+        let message = format!("build {number}: attempt {attempt} starts");
+        let mut status = self.input(&previous).building(&message);
+        match self.attempt(&mut status, &wanted, &source, build).await? {
+            Ok(()) => {
+                self.write(&status).await?;
+                Ok(Action::requeue(FOLLOW_PERIOD))
+            }
+            Err(NotStarted::Spec(error)) => self.refuse(&previous, &error).await,
+            Err(NotStarted::Failure(failure)) => {
+                self.not_possible(&previous, &wanted, Cause::Due, &failure).await
+            }
+        }
+    }
+
+    /// Makes the objects of an attempt, and writes into `status` what it is.
+    async fn attempt(
+        &self,
+        status: &mut ImageBuildStatus,
+        wanted: &Wanted,
+        source: &ResolvedSource,
+        mut build: BuildStatus,
+    ) -> Result<Result<(), NotStarted>, Error> {
+        if let Some(failure) = secrets::missing(&self.secrets, &self.object).await? {
+            return Ok(Err(NotStarted::Failure(failure)));
+        }
+        let spec = &self.object.spec;
+        let context = &self.context;
+        let configured = context.builders.images.get(&spec.builder.builder_type);
+        let Some(image) = spec.builder.image.as_ref().or(configured) else {
+            return Ok(Err(NotStarted::Spec(SpecError::NoBuilderImage)));
+        };
+        let isolation = context.user_namespaces.choose(spec.builder.isolation, self.now);
+        let plan = match self.plan(wanted, source, build.number) {
+            Ok(plan) => plan,
+            Err(error) => return Ok(Err(NotStarted::Spec(error))),
+        };
+        let attempt = Attempt::new(AttemptInput {
+            object: &self.object,
+            plan: &plan,
+            files: &source.files,
+            number: build.number,
+            attempt: build.attempt,
+            record: serde_json::to_string(&build).unwrap_or_default(),
+            spec_inputs: self.spec_inputs.as_str(),
+            timeout: wanted.timeout,
+            builder: builder_type(spec.builder.builder_type),
+            builder_image: image,
+            build: self.described(wanted, isolation),
+            image: &context.worker.image,
+            pull_policy: &context.worker.pull_policy,
+        });
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(AttemptError::Refused(refusal)) => {
+                return Ok(Err(NotStarted::Spec(SpecError::Refused(refusal))));
+            }
+            Err(AttemptError::Pack(error)) => return Err(error.into()),
+            Err(AttemptError::NotStored) => return Ok(Ok(())),
+        };
+        if let Err(failure) = self.create(&attempt).await? {
+            return Ok(Err(NotStarted::Failure(failure)));
+        }
+        build.pod = attempt.name();
+        status.source = Some(source.status.clone());
+        status.builder = Some(BuilderStatus {
+            builder_type: spec.builder.builder_type,
+            isolation: isolation::shown(isolation),
+            image: image.clone(),
+        });
+        status.build = Some(build);
+        Ok(Ok(()))
+    }
+
+    async fn create(&self, attempt: &Attempt) -> Result<Result<(), BuildFailure>, Error> {
+        let refused = |reason, message| {
+            Ok(Err(BuildFailure {
+                class: FailureClass::Infrastructure,
+                reason,
+                message,
+            }))
+        };
+        match self.attempts.start(attempt, &self.uid).await {
+            Ok(()) => Ok(Ok(())),
+            Err(error @ StartError::NameTaken(_)) => refused(Reason::PodRefused, error.to_string()),
+            Err(StartError::Request(error)) => match error.refusal() {
+                Some(refusal) => refused(
+                    Reason::PodRefused,
+                    format!("the API server refused the pod of the build: {refusal}"),
+                ),
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    fn plan(
+        &self,
+        wanted: &Wanted,
+        source: &ResolvedSource,
+        number: i64,
+    ) -> Result<BuildPlan, SpecError> {
+        let output = &self.object.spec.output;
+        let context = TagContext {
+            source: &source.status,
+            number,
+        };
+        Ok(BuildPlan {
+            version: BuildPlan::VERSION,
+            source: source.planned.clone(),
+            output: PlannedOutput {
+                registry: wanted.output.registry().clone(),
+                repository: wanted.output.repository().clone(),
+                tags: tags(&output.tags, &context)?,
+                access: wanted.output_access.clone(),
+                conversion: wanted.conversion,
+                annotations: output.annotations.clone(),
+                image: match self.object.spec.builder.builder_type {
+                    crate::api::BuilderType::Img => ImageForm::Archive,
+                    _ => ImageForm::Layout,
+                },
+            },
+        })
+    }
+
+    /// The build as builders are told of it, without its secrets.
+    fn described(&self, wanted: &Wanted, isolation: builder::Isolation) -> Build {
+        let spec = &self.object.spec;
+        let arguments = spec.build_args.iter().map(|argument| builder::BuildArgument {
+            name: argument.name.clone(),
+            value: argument.value.clone(),
+        });
+        Build {
+            context: CONTEXT_DIRECTORY.to_owned(),
+            dockerfile: wanted.dockerfile.to_string(),
+            target: spec.target.clone(),
+            arguments: arguments.collect(),
+            secrets: Vec::new(),
+            platform: Platform::host(),
+            cache: None,
+            insecure_registries: Vec::new(),
+            authorities: None,
+            credentials_directory: None,
+            source_date_epoch: None,
+            isolation,
+            seccomp: self.context.builders.seccomp.clone(),
+        }
+    }
+}
+
+/// Why an attempt was not started.
+enum NotStarted {
+    Spec(SpecError),
+    Failure(BuildFailure),
+}
+
+/// How long a pod may be on a node without a sandbox, before that is taken for a node without user namespaces.
+pub(super) const SANDBOX_PATIENCE: Duration = Duration::from_secs(30);
+

@@ -1,0 +1,223 @@
+//! The status of a build by the rules of kstatus. Pure: the clock comes in as a value.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::inputs;
+use crate::api::{
+    BuildFailureStatus, BuildHistory, BuildRecord, BuildResult, BuildStatus, ConditionType,
+    Conditions, ImageBuildStatus,
+};
+use crate::build::BuildFailure;
+use crate::reason::{Class, Reason};
+
+/// Most characters of a message in a condition.
+const MAX_MESSAGE_CHARACTERS: usize = 1024;
+
+/// What a new status is made from.
+pub(super) struct StatusInput<'a> {
+    /// The status as it is now.
+    pub(super) previous: &'a ImageBuildStatus,
+    /// `metadata.generation` of the spec that was acted upon.
+    pub(super) generation: Option<i64>,
+    /// The reconcile request that is hereby handled.
+    pub(super) requested_at: Option<&'a str>,
+    /// The clock.
+    pub(super) now: Timestamp,
+}
+
+impl StatusInput<'_> {
+    /// The status as it is, for the spec that was acted upon.
+    fn observed(&self, conditions: Vec<Condition>) -> ImageBuildStatus {
+        ImageBuildStatus {
+            observed_generation: self.generation,
+            conditions,
+            last_handled_reconcile_at: self.requested_at.map(str::to_owned),
+            ..self.previous.clone()
+        }
+    }
+
+    fn conditions(&self) -> Conditions<'_> {
+        Conditions::new(&self.previous.conditions, self.generation, self.now)
+    }
+
+    /// A build is going on.
+    pub(super) fn building(&self, message: &str) -> ImageBuildStatus {
+        let message = bounded(message);
+        let conditions = self
+            .conditions()
+            .set(ConditionType::Ready, "Unknown", Reason::Progressing, message.clone())
+            .set(ConditionType::Reconciling, "True", Reason::Progressing, message);
+        self.observed(conditions.build())
+    }
+
+    /// The registry holds the image.
+    pub(super) fn ready(&self) -> ImageBuildStatus {
+        let image = self.previous.image.as_ref();
+        let message = image.map_or_else(String::new, |image| {
+            format!("{} is in the registry", image.reference)
+        });
+        let conditions =
+            self.conditions()
+                .set(ConditionType::Ready, "True", Reason::Succeeded, bounded(&message));
+        self.observed(conditions.build())
+    }
+
+    /// There is no image for this spec. It is looked at or tried again by itself if `again`.
+    pub(super) fn failed(&self, failure: &BuildFailure, again: bool) -> ImageBuildStatus {
+        let message = bounded(&failure.message);
+        let conditions =
+            self.conditions()
+                .set(ConditionType::Ready, "False", failure.reason, message.clone());
+        let conditions = if again {
+            conditions.set(
+                ConditionType::Reconciling,
+                "True",
+                Reason::ProgressingWithRetry,
+                message,
+            )
+        } else {
+            conditions.set(ConditionType::Stalled, "True", failure.reason, message)
+        };
+        self.observed(conditions.build())
+    }
+}
+
+/// Whether a failure outside a build may pass by itself.
+pub(super) fn may_pass(failure: &BuildFailure) -> bool {
+    failure.reason.class() == Class::Transient
+}
+
+/// The build that goes on has ended: it is written down, and nothing changes it any more.
+pub(super) fn end_build(
+    status: &mut ImageBuildStatus,
+    result: BuildResult,
+    failure: Option<BuildFailureStatus>,
+    limits: &BuildHistory,
+    now: Timestamp,
+) {
+    let Some(build) = &mut status.build else {
+        return;
+    };
+    build.completion_time = Some(Time(now));
+    build.retry_time = None;
+    let digest = status.image.as_ref().map(|image| image.digest.clone());
+    let source = status.source.as_ref().map(inputs::identity);
+    let record = BuildRecord {
+        number: build.number,
+        result,
+        trigger: build.trigger,
+        digest: digest.filter(|_| result == BuildResult::Succeeded),
+        source: source.filter(|source| !source.is_empty()).map(str::to_owned),
+        reason: failure.as_ref().map(|failure| failure.reason.clone()),
+        start_time: build.start_time.clone(),
+        duration: duration(build, now),
+    };
+    status.last_failure = failure;
+    status.history.insert(0, record);
+    trim(&mut status.history, limits);
+}
+
+fn duration(build: &BuildStatus, now: Timestamp) -> Option<String> {
+    let start = build.start_time.as_ref()?.0;
+    let seconds = SignedDuration::from_secs(now.duration_since(start).as_secs());
+    Some(format!("{seconds:#}").replace(' ', ""))
+}
+
+/// Leaves as many of each kind as are wanted, the newest.
+fn trim(history: &mut Vec<BuildRecord>, limits: &BuildHistory) {
+    let count = |limit: i32| usize::try_from(limit).unwrap_or_default();
+    let (mut successful, mut failed) = (count(limits.successful), count(limits.failed));
+    history.retain(|record| {
+        let left = match record.result {
+            BuildResult::Succeeded => &mut successful,
+            BuildResult::Failed | BuildResult::Cancelled => &mut failed,
+        };
+        let keeps = *left > 0;
+        *left = left.saturating_sub(1);
+        keeps
+    });
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(MAX_MESSAGE_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::find_condition;
+    use crate::build::FailureClass;
+
+    fn time(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn input(previous: &ImageBuildStatus) -> StatusInput<'_> {
+        StatusInput {
+            previous,
+            generation: Some(2),
+            requested_at: None,
+            now: time(1000),
+        }
+    }
+
+    fn condition(status: &ImageBuildStatus, type_: ConditionType) -> Option<(String, String)> {
+        let condition = find_condition(&status.conditions, type_)?;
+        Some((condition.status.clone(), condition.reason.clone()))
+    }
+
+    #[test]
+    fn conditions_follow_kstatus() {
+        let previous = ImageBuildStatus::default();
+        let word = |text: &str| Some(text.to_owned());
+        let shown = |status: ImageBuildStatus| {
+            [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled]
+                .map(|type_| condition(&status, type_).map(|(status, _)| status))
+        };
+        let failure = BuildFailure {
+            class: FailureClass::Dockerfile,
+            reason: Reason::RunCommandFailed,
+            message: "because".to_owned(),
+        };
+        assert_eq!(
+            shown(input(&previous).building("building")),
+            [word("Unknown"), word("True"), None]
+        );
+        assert_eq!(shown(input(&previous).ready()), [word("True"), None, None]);
+        assert_eq!(
+            shown(input(&previous).failed(&failure, true)),
+            [word("False"), word("True"), None]
+        );
+        assert_eq!(
+            shown(input(&previous).failed(&failure, false)),
+            [word("False"), None, word("True")]
+        );
+    }
+
+    #[test]
+    fn the_history_keeps_the_newest_of_each_kind() {
+        let mut status = ImageBuildStatus::default();
+        let limits = BuildHistory {
+            successful: 1,
+            failed: 2,
+        };
+        for number in 1..=8 {
+            status.build = Some(BuildStatus {
+                number,
+                start_time: Some(Time(time(1000))),
+                ..BuildStatus::default()
+            });
+            let result = if number % 2 == 0 {
+                BuildResult::Succeeded
+            } else {
+                BuildResult::Failed
+            };
+            end_build(&mut status, result, None, &limits, time(1182));
+        }
+        let numbers: Vec<_> = status.history.iter().map(|record| record.number).collect();
+        assert_eq!(numbers, [8, 7, 5]);
+        assert_eq!(status.history[0].duration.as_deref(), Some("3m2s"));
+        assert!(status.build.unwrap().completion_time.is_some());
+    }
+}

@@ -1,0 +1,281 @@
+//! What a reconcile of a build has to do first. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::observation::AttemptObservation;
+use crate::api::{BuildStatus, ImageBuild, requested_reconcile};
+
+/// Annotation by which somebody asks for the end of a build: its number.
+pub(crate) const CANCEL_ANNOTATION: &str = "transship.dev/cancel";
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Nothing until the object changes.
+    Rest,
+    /// Nothing before this much time has passed.
+    Wait(Duration),
+    /// A pod is at it that the status does not know yet.
+    Adopt(BuildStatus),
+    /// A pod is at it.
+    Follow(String),
+    /// A pod has ended, and nobody has said how.
+    Collect(String),
+    /// The pod of the build has vanished.
+    Lose,
+    /// Stop the build: somebody asked for that, or its spec is not the one that it was started for.
+    Cancel { pod: String, asked: bool },
+    /// Try the build again.
+    Retry,
+    /// See whether there is something to build.
+    Check(Cause),
+}
+
+/// Why it is time to see whether there is something to build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The spec is new.
+    SpecChanged,
+    /// Somebody asked for a build.
+    Requested,
+    /// It stands in the schedule.
+    Scheduled,
+    /// The time has come to look again.
+    Due,
+}
+
+/// Decides from the object, its pods and the clock. `spec_inputs` is what of the spec makes a difference to the image.
+pub(super) fn next_step(
+    object: &ImageBuild,
+    attempts: &[AttemptObservation],
+    spec_inputs: &str,
+    now: Timestamp,
+) -> Step {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Step::Rest;
+    }
+    let status = object.status.as_ref();
+    let build = status.and_then(|status| status.build.as_ref());
+    if let Some(unknown) = attempts.iter().max_by_key(|attempt| attempt.order())
+        && build.is_none_or(|build| unknown.order() > (build.number, build.attempt))
+    {
+        return Step::Adopt(unknown.build.clone());
+    }
+    if let Some(build) = build.filter(|build| build.completion_time.is_none()) {
+        return going_on(object, build, attempts, spec_inputs, now);
+    }
+    if object.spec.suspend {
+        return Step::Rest;
+    }
+    if status.and_then(|status| status.observed_generation) != object.metadata.generation {
+        return Step::Check(Cause::SpecChanged);
+    }
+    if requested_at(object) != status.and_then(|status| status.last_handled_reconcile_at.as_deref())
+    {
+        return Step::Check(Cause::Requested);
+    }
+    let left = |time: Option<Timestamp>| {
+        time.map(|time| Duration::try_from(time.duration_since(now)).unwrap_or_default())
+    };
+    let scheduled = left(status.and_then(|status| Some(status.next_schedule_time.as_ref()?.0)));
+    let due = left(status.and_then(|status| Some(status.next_check_time.as_ref()?.0)));
+    if scheduled == Some(Duration::ZERO) {
+        return Step::Check(Cause::Scheduled);
+    }
+    match scheduled.into_iter().chain(due).min() {
+        None => Step::Rest,
+        Some(Duration::ZERO) => Step::Check(Cause::Due),
+        Some(left) => Step::Wait(left),
+    }
+}
+
+fn going_on(
+    object: &ImageBuild,
+    build: &BuildStatus,
+    attempts: &[AttemptObservation],
+    spec_inputs: &str,
+    now: Timestamp,
+) -> Step {
+    if let Some(retry) = &build.retry_time {
+        if is_cancelled(object, build.number) {
+            return Step::Cancel {
+                pod: build.pod.clone(),
+                asked: true,
+            };
+        }
+        let left = Duration::try_from(retry.0.duration_since(now)).unwrap_or_default();
+        return if left.is_zero() {
+            Step::Retry
+        } else {
+            Step::Wait(left)
+        };
+    }
+    let Some(attempt) = attempts.iter().find(|attempt| attempt.build.pod == build.pod) else {
+        return Step::Lose;
+    };
+    let asked = is_cancelled(object, build.number);
+    if !attempt.ended && (asked || attempt.spec_inputs != spec_inputs) {
+        return Step::Cancel {
+            pod: build.pod.clone(),
+            asked,
+        };
+    }
+    if attempt.ended {
+        Step::Collect(build.pod.clone())
+    } else {
+        Step::Follow(build.pod.clone())
+    }
+}
+
+fn is_cancelled(object: &ImageBuild, number: i64) -> bool {
+    let annotations = object.metadata.annotations.as_ref();
+    annotations
+        .and_then(|annotations| annotations.get(CANCEL_ANNOTATION))
+        .is_some_and(|value| *value == number.to_string())
+}
+
+/// The value of the reconcile request annotation. Without any, the value that was handled last, so that
+/// removing the annotation requests nothing.
+pub(super) fn requested_at(object: &ImageBuild) -> Option<&str> {
+    requested_reconcile(&object.metadata)
+        .or_else(|| object.status.as_ref()?.last_handled_reconcile_at.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: i64 = 1_000_000;
+
+    fn at(offset: i64) -> String {
+        Timestamp::from_second(NOW + offset).unwrap().to_string()
+    }
+
+    /// A build of generation 3 that has nothing to do.
+    fn idle(change: impl FnOnce(&mut Value)) -> ImageBuild {
+        let mut object = json!({
+            "apiVersion": "transship.dev/v1alpha1", "kind": "ImageBuild",
+            "metadata": {"name": "app", "namespace": "n", "uid": "1", "generation": 3, "annotations": {}},
+            "spec": {
+                "source": {"inline": {"dockerfile": "FROM scratch"}},
+                "output": {"repository": "corp.test/app"},
+            },
+            "status": {"observedGeneration": 3, "build": {
+                "number": 7, "attempt": 1, "pod": "app-7", "inputsHash": "h", "startTime": at(-100), "completionTime": at(-90),
+            }},
+        });
+        change(&mut object);
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn running(object: &mut Value) {
+        object["status"]["build"].as_object_mut().unwrap().remove("completionTime");
+    }
+
+    fn pod(number: i64, ended: bool) -> AttemptObservation {
+        AttemptObservation {
+            build: BuildStatus {
+                number,
+                attempt: 1,
+                pod: format!("app-{number}"),
+                ..BuildStatus::default()
+            },
+            spec_inputs: "spec".to_owned(),
+            ended,
+        }
+    }
+
+    fn step(object: &ImageBuild, pods: &[AttemptObservation]) -> Step {
+        next_step(object, pods, "spec", Timestamp::from_second(NOW).unwrap())
+    }
+
+    #[test]
+    fn nothing_is_done_without_a_cause() {
+        assert_eq!(step(&idle(|_| {}), &[pod(7, true)]), Step::Rest);
+    }
+
+    #[test]
+    fn each_cause_is_seen() {
+        let changed = idle(|object| object["metadata"]["generation"] = json!(4));
+        assert_eq!(step(&changed, &[]), Step::Check(Cause::SpecChanged));
+        let requested = idle(|object| {
+            object["metadata"]["annotations"]["reconcile.transship.dev/requestedAt"] = json!("now");
+        });
+        assert_eq!(step(&requested, &[]), Step::Check(Cause::Requested));
+        let scheduled = idle(|object| object["status"]["nextScheduleTime"] = json!(at(-1)));
+        assert_eq!(step(&scheduled, &[]), Step::Check(Cause::Scheduled));
+        let due = idle(|object| object["status"]["nextCheckTime"] = json!(at(-1)));
+        assert_eq!(step(&due, &[]), Step::Check(Cause::Due));
+        let later = idle(|object| {
+            object["status"]["nextCheckTime"] = json!(at(60));
+            object["status"]["nextScheduleTime"] = json!(at(30));
+        });
+        assert_eq!(step(&later, &[]), Step::Wait(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_suspended_build_starts_nothing_and_finishes_what_goes_on() {
+        let suspend = |object: &mut Value| {
+            object["spec"]["suspend"] = json!(true);
+            object["metadata"]["generation"] = json!(4);
+        };
+        assert_eq!(step(&idle(suspend), &[]), Step::Rest);
+        let going_on = idle(|object| {
+            suspend(object);
+            running(object);
+        });
+        assert_eq!(step(&going_on, &[pod(7, false)]), Step::Follow("app-7".to_owned()));
+    }
+
+    #[test]
+    fn a_build_is_followed_to_its_end() {
+        let object = idle(running);
+        assert_eq!(step(&object, &[pod(7, false)]), Step::Follow("app-7".to_owned()));
+        assert_eq!(step(&object, &[pod(7, true)]), Step::Collect("app-7".to_owned()));
+        assert_eq!(step(&object, &[]), Step::Lose);
+    }
+
+    #[test]
+    fn a_build_is_stopped_for_another_spec_or_on_request() {
+        let object = idle(running);
+        let other = AttemptObservation {
+            spec_inputs: "another".to_owned(),
+            ..pod(7, false)
+        };
+        let cancel = |asked| Step::Cancel {
+            pod: "app-7".to_owned(),
+            asked,
+        };
+        assert_eq!(step(&object, &[other]), cancel(false));
+        for (number, expected) in [("7", cancel(true)), ("6", Step::Follow("app-7".to_owned()))] {
+            let asked = idle(|object| {
+                running(object);
+                object["metadata"]["annotations"][CANCEL_ANNOTATION] = json!(number);
+            });
+            assert_eq!(step(&asked, &[pod(7, false)]), expected);
+        }
+    }
+
+    #[test]
+    fn a_pod_that_the_status_does_not_know_is_adopted() {
+        let unknown = pod(8, false);
+        let expected = Step::Adopt(unknown.build.clone());
+        assert_eq!(step(&idle(|_| {}), &[pod(7, true), unknown]), expected);
+    }
+
+    #[test]
+    fn another_attempt_waits_for_its_time() {
+        let retry = |offset: i64| {
+            idle(|object| {
+                running(object);
+                object["status"]["build"]["retryTime"] = json!(at(offset));
+            })
+        };
+        assert_eq!(step(&retry(20), &[]), Step::Wait(Duration::from_secs(20)));
+        assert_eq!(step(&retry(-1), &[pod(7, true)]), Step::Retry);
+    }
+}
