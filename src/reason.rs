@@ -38,8 +38,28 @@ pub enum Reason {
     TooManyTags,
     /// The source serves something that is not an image this version can copy.
     SourceInvalid,
-    /// The registry's certificate is not trusted.
+    /// The certificate of a registry or another server is not trusted.
     TlsUntrusted,
+    /// There is no Git repository at the address, or it may not be seen with these credentials.
+    RepositoryNotFound,
+    /// The repository has no such branch or tag.
+    ReferenceNotFound,
+    /// The repository does not have the commit.
+    CommitNotFound,
+    /// The source of a build does not have the directory that is to be its context.
+    PathNotFound,
+    /// The server of a source refuses the credentials, or asks for some.
+    SourceAuthenticationFailed,
+    /// The host of a repository has another key than the known ones.
+    HostKeyMismatch,
+    /// The server of a source does not answer, or answers with errors only.
+    SourceUnreachable,
+    /// The file of a source does not have its checksum.
+    ChecksumMismatch,
+    /// The context of a build has something that no build gets, or too much.
+    ContextInvalid,
+    /// A builder said that it succeeded, and left no image that could be published.
+    OutputInvalid,
     /// The registry does not answer, or answers with server errors only.
     RegistryUnreachable,
     /// The registry asks to slow down for longer than a retry may wait.
@@ -173,7 +193,16 @@ impl Reason {
             | Self::OutOfMemory
             | Self::Cancelled
             | Self::PodRefused
-            | Self::TlsUntrusted => Class::Stalled,
+            | Self::TlsUntrusted
+            | Self::RepositoryNotFound
+            | Self::ReferenceNotFound
+            | Self::CommitNotFound
+            | Self::PathNotFound
+            | Self::SourceAuthenticationFailed
+            | Self::HostKeyMismatch
+            | Self::ChecksumMismatch
+            | Self::ContextInvalid
+            | Self::OutputInvalid => Class::Stalled,
             Self::Succeeded
             | Self::Kept
             | Self::Pruned
@@ -182,6 +211,7 @@ impl Reason {
             | Self::ProgressingWithRetry
             | Self::NoMatchingTags
             | Self::RegistryUnreachable
+            | Self::SourceUnreachable
             | Self::RateLimited
             | Self::RegistryError
             | Self::StorageFailed

@@ -13,6 +13,7 @@ mod copy;
 mod definitions;
 mod documents;
 mod fake_registry;
+mod git;
 mod gitops;
 mod monitoring;
 mod protocol;

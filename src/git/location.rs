@@ -67,6 +67,40 @@ impl GitUrl {
             _ => Protocol::Http,
         }
     }
+
+    /// Scheme, host and port: what credentials over HTTP belong to.
+    pub(super) fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
+    /// The address that a submodule has which `.gitmodules` places at `text`: an address of its own, or
+    /// one from here on.
+    pub(super) fn submodule(&self, text: &str) -> Result<Self, GitUrlError> {
+        if !text.starts_with("./") && !text.starts_with("../") {
+            return match text.parse() {
+                // `git@host:path` is written in many repositories.
+                Err(GitUrlError::Short) => match text.split_once(':') {
+                    Some((host, path)) => {
+                        format!("ssh://{host}/{}", path.trim_start_matches('/')).parse()
+                    }
+                    None => Err(GitUrlError::Short),
+                },
+                parsed => parsed,
+            };
+        }
+        let mut path: Vec<&str> = self.0.path().trim_matches('/').split('/').collect();
+        for component in text.split('/') {
+            match component {
+                "" | "." => {}
+                ".." if path.pop().is_some() => {}
+                ".." => return Err(GitUrlError::Malformed),
+                name => path.push(name),
+            }
+        }
+        let mut url = self.0.clone();
+        url.set_path(&path.join("/"));
+        url.as_str().parse()
+    }
 }
 
 impl FromStr for GitUrl {
@@ -148,6 +182,36 @@ mod tests {
     fn addresses(#[case] text: &str, #[case] protocol: Protocol) {
         let url: GitUrl = text.parse().unwrap();
         assert_eq!((url.as_str(), url.protocol()), (text, protocol));
+    }
+
+    #[rstest]
+    #[case("../library.git", "https://git.example/team/library.git")]
+    #[case("./library.git", "https://git.example/team/app.git/library.git")]
+    #[case("../../other/library", "https://git.example/other/library")]
+    #[case("https://other.example/a.git", "https://other.example/a.git")]
+    #[case("ssh://git@other.example/a.git", "ssh://git@other.example/a.git")]
+    #[case("git@other.example:team/a.git", "ssh://git@other.example/team/a.git")]
+    fn submodules_have_addresses(#[case] text: &str, #[case] expected: &str) {
+        let parent: GitUrl = "https://git.example/team/app.git".parse().unwrap();
+        assert_eq!(parent.submodule(text).unwrap().as_str(), expected);
+    }
+
+    #[rstest]
+    #[case("../../../../etc")]
+    #[case("../../..")]
+    #[case("ext::sh -c touch")]
+    #[case("-u./payload")]
+    #[case("file:///etc")]
+    #[case("/etc")]
+    #[case("../a?b")]
+    #[case("-oProxyCommand=touch@host:path")]
+    fn submodules_are_nowhere_else(#[case] text: &str) {
+        let parent: GitUrl = "https://git.example/team/app.git".parse().unwrap();
+        assert!(
+            parent.submodule(text).is_err(),
+            "{:?}",
+            parent.submodule(text)
+        );
     }
 
     #[rstest]

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most bytes of a reference's name.
 const MAX_NAME_BYTES: usize = 1024;
+const SHA1_DIGITS: usize = 40;
+const SHA256_DIGITS: usize = 64;
 const BRANCHES: &str = "refs/heads/";
 const TAGS: &str = "refs/tags/";
 
@@ -36,6 +38,15 @@ impl CommitId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// How the repository names its objects.
+    pub(super) fn object_format(&self) -> &'static str {
+        if self.0.len() == SHA1_DIGITS {
+            "sha1"
+        } else {
+            "sha256"
+        }
     }
 }
 
@@ -77,7 +88,9 @@ impl ReferenceName {
 /// The rules of `git check-ref-format`, and a limit to the length.
 fn is_reference_path(name: &str) -> bool {
     let is_component = |component: &str| {
-        !component.is_empty() && !component.starts_with('.') && !component.ends_with(".lock")
+        !component.is_empty()
+            && !component.starts_with('.')
+            && component.strip_suffix(".lock").is_none()
     };
     let is_forbidden = |character: char| {
         character.is_control()
@@ -97,7 +110,7 @@ impl FromStr for CommitId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if matches!(text.len(), 40 | 64) && text.bytes().all(is_digit) {
+        if matches!(text.len(), SHA1_DIGITS | SHA256_DIGITS) && text.bytes().all(is_digit) {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError::Commit)
