@@ -48,8 +48,11 @@ impl Files {
     }
 
     async fn read(&self, name: String) -> Result<Option<Bytes>, Error> {
-        let path = self.path.join(name);
-        blocking(&self.place, move || read_regular(&path, MAX_MANIFEST_BYTES)).await
+        let path = self.path.clone();
+        blocking(&self.place, move || {
+            read_regular(&path, &name, MAX_MANIFEST_BYTES)
+        })
+        .await
     }
 
     /// The manifest in the file `name`, when it is there.
@@ -64,9 +67,9 @@ impl Files {
 
     /// How long the file of a blob is, when it is there.
     async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        let path = self.path.join(file_name(digest));
+        let (path, name) = (self.path.clone(), file_name(digest));
         blocking(&self.place, move || {
-            let file = open_regular(&path)?;
+            let file = open_regular(&path, &name)?;
             file.map(|file| Ok(file.metadata()?.len())).transpose()
         })
         .await
@@ -197,8 +200,9 @@ impl Source for DirectorySource {
 
     fn blob(&self, blob: &Descriptor, offset: u64) -> ByteStream {
         let missing = self.files.missing(format!("blob {}", blob.digest));
-        let path = self.files.path.join(file_name(&blob.digest));
-        read_stream(self.files.place.clone(), path, offset, missing)
+        let Files { place, path } = &self.files;
+        let name = file_name(&blob.digest);
+        read_stream(place.clone(), path.clone(), name, offset, missing)
     }
 
     fn blob_size<'a>(&'a self, digest: &'a Digest) -> Outcome<'a, Option<u64>> {

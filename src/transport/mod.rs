@@ -30,6 +30,7 @@ pub use self::content::{BlobReader, VerifiedBlob};
 pub use self::directory::{DirectoryDestination, DirectorySource};
 pub use self::docker::{DockerArchiveDestination, DockerArchiveSource, DockerDaemon};
 pub use self::error::{BlobError, Error};
+pub(crate) use self::file::open_foreign;
 pub use self::layout::{LayoutArchiveDestination, LayoutDestination, LayoutSource};
 pub use self::location::{Location, LocationError, Name};
 pub use self::registry::RegistryRepository;

@@ -55,7 +55,7 @@ impl DockerArchiveSource {
     }
 
     /// The same of an archive that is open already and that messages call `place`.
-    pub(super) async fn of_file(
+    pub async fn of_file(
         place: String,
         file: File,
         wanted: Option<&Reference>,

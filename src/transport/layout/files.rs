@@ -92,9 +92,9 @@ impl Files {
         let found = match self {
             Self::Archive(file) => file.blob(digest)?.map(|extent| extent.size),
             Self::Directory { place, path } => {
-                let path = path.join(blob_path(digest));
+                let (path, name) = (path.clone(), blob_path(digest));
                 blocking(place, move || {
-                    let open = open_regular(&path)?;
+                    let open = open_regular(&path, &name)?;
                     open.map(|file| Ok(file.metadata()?.len())).transpose()
                 })
                 .await?
@@ -115,9 +115,13 @@ impl Files {
                 Ok(None) => stream::iter([Err(missing)]).boxed(),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             },
-            Self::Directory { place, path } => {
-                read_stream(place.clone(), path.join(blob_path(digest)), offset, missing)
-            }
+            Self::Directory { place, path } => read_stream(
+                place.clone(),
+                path.clone(),
+                blob_path(digest),
+                offset,
+                missing,
+            ),
         }
     }
 
@@ -129,8 +133,8 @@ impl Files {
                 None => Ok(None),
             },
             Self::Directory { place, path } => {
-                let path = path.join(name);
-                blocking(place, move || read_regular(&path, limit)).await
+                let (path, name) = (path.clone(), name.to_owned());
+                blocking(place, move || read_regular(&path, &name, limit)).await
             }
         }
     }

@@ -41,6 +41,11 @@ impl LayoutSource {
         let place = format!("oci-archive:{}", path.display());
         let path = path.to_owned();
         let file = blocking(&place, move || File::open(path)).await?;
+        Self::of_archive(place, file).await
+    }
+
+    /// The layout in a tar file that is open already and that messages call `place`.
+    pub async fn of_archive(place: String, file: File) -> Result<Self, Error> {
         Self::open(Files::Archive(ArchiveFile::open(place, file).await?)).await
     }
 
