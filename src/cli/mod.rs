@@ -1,6 +1,7 @@
 //! The command line: one subcommand per use of the binary. Thin; the work is in the library.
 
 mod access;
+mod build;
 mod completion;
 mod controller;
 mod conversion;
@@ -49,7 +50,7 @@ Examples:
   transship inspect alpine:3.22
   transship copy --help
 
-`controller` and `worker` are what the operator runs in a cluster; `kubectl` is the way to its mirrors, \
+`controller`, `worker` and the two stages of a build are what the operator runs in a cluster; `kubectl` is the way to its mirrors, \
 also as `kubectl transship`; everything else needs no cluster. Data goes \
 to standard output, everything else to standard error. Each command's --help has examples and its \
 exit codes."
@@ -74,6 +75,8 @@ enum Command {
     Kubectl(kubectl::Arguments),
     Controller(controller::Arguments),
     Worker(worker::Arguments),
+    BuildFetch(build::FetchArguments),
+    BuildPublish(build::PublishArguments),
 }
 
 /// How logs are written, to standard error.
@@ -151,7 +154,9 @@ impl Command {
             | Self::Crds(_)
             | Self::Kubectl(_)
             | Self::Controller(_)
-            | Self::Worker(_) => None,
+            | Self::Worker(_)
+            | Self::BuildFetch(_)
+            | Self::BuildPublish(_) => None,
         }
     }
 
@@ -170,6 +175,8 @@ impl Command {
             Self::Kubectl(arguments) => until(cancel, arguments.run()).await,
             Self::Controller(arguments) => arguments.run(cancel.clone()).await,
             Self::Worker(arguments) => arguments.run(cancel).await,
+            Self::BuildFetch(arguments) => arguments.run(cancel).await,
+            Self::BuildPublish(arguments) => arguments.run(cancel).await,
         }
     }
 }

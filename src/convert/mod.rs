@@ -9,6 +9,7 @@
 //! filter that layers run through. Nothing here knows where images come from or go to: that is the
 //! business of `crate::copy`.
 
+mod annotate;
 mod document;
 mod error;
 mod index;
@@ -25,11 +26,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::annotate::annotate;
 pub use self::error::Error;
 pub use self::index::convert_index;
 pub use self::manifest::{convert_manifest, layers_to_recompress};
 pub use self::memory::{Memo, NewLayer};
-pub use self::recompress::{CodecError, Measured, Recompressed, measure, recompress};
+pub use self::recompress::{CodecError, Measured, Recompressed, decompress, measure, recompress};
 pub use self::schema1::Schema1Image;
 use crate::oci::LayerCompression;
 

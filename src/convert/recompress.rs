@@ -197,6 +197,11 @@ fn fill(content: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// The content of something that may be compressed, by its first bytes.
+pub fn decompress<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(decoder(input)?.1)
+}
+
 /// Decompresses what the first bytes say: media types are not always right.
 fn decoder<'a>(input: impl Read + 'a) -> io::Result<(LayerCompression, Box<dyn Read + 'a>)> {
     let mut start = Vec::with_capacity(ZSTD_MAGIC.len());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use crate::copy::{AccessCatalog, AccessReference, Plan, SecretContent, SecretContentError};
+use crate::copy::{AccessCatalog, AccessReference, SecretContent, SecretContentError};
 
 /// Why a mounted Secret cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,15 +31,16 @@ pub enum AccessError {
     },
 }
 
-/// Loads everything that `plan` names.
-pub(super) async fn load(
-    plan: &Plan,
+/// Loads everything that `accesses` name.
+pub(super) async fn load<'a>(
+    accesses: impl IntoIterator<Item = &'a AccessReference>,
     credentials: &Path,
     certificates: &Path,
 ) -> Result<AccessCatalog, AccessError> {
     let mut catalog = AccessCatalog::default();
-    let names = |name: fn(&AccessReference) -> Option<&String>| -> BTreeSet<&String> {
-        plan.accesses().filter_map(name).collect()
+    let accesses: BTreeSet<_> = accesses.into_iter().collect();
+    let names = |name: fn(&'a AccessReference) -> Option<&'a String>| -> BTreeSet<&'a String> {
+        accesses.iter().copied().filter_map(name).collect()
     };
     for secret in names(|access| access.credentials.as_ref()) {
         let content = read(credentials, secret).await?;

@@ -4,6 +4,7 @@
 //! It has no Kubernetes token and knows nothing of the API: files in, exit code and report out.
 
 mod access;
+pub mod build;
 mod verification;
 
 use std::io;
@@ -98,8 +99,13 @@ pub enum Error {
     #[error("malformed plan")]
     Plan(#[source] PackError),
     /// The plan was written by another version of the controller.
-    #[error("the plan has version {0}, this worker reads version {expected}", expected = Plan::VERSION)]
-    PlanVersion(u32),
+    #[error("the plan has version {found}, this worker reads version {expected}")]
+    PlanVersion {
+        /// The version of the plan.
+        found: u32,
+        /// The version that this code reads.
+        expected: u32,
+    },
     /// A Secret has content that is not what it should be.
     #[error(transparent)]
     Access(#[from] access::AccessError),
@@ -114,7 +120,8 @@ pub enum Error {
 /// Carries out the plan until it is done or `cancel` is triggered.
 pub async fn run(options: &Options, cancel: &CancellationToken) -> Result<Outcome, Error> {
     let plan = read_plan(&options.plan).await?.of_shard(options.shard);
-    let catalog = access::load(&plan, &options.credentials, &options.certificates).await?;
+    let catalog =
+        access::load(plan.accesses(), &options.credentials, &options.certificates).await?;
     let signatures = verification::load(&plan.options.verify, &options.verification).await?;
     let clients = Clients::new(catalog).saving_uploads_in(options.state_directory.clone());
     tracing::info!(images = plan.images.len(), "copying");
@@ -162,7 +169,10 @@ async fn read_plan(path: &Path) -> Result<Plan, Error> {
     if plan.version == Plan::VERSION {
         Ok(plan)
     } else {
-        Err(Error::PlanVersion(plan.version))
+        Err(Error::PlanVersion {
+            found: plan.version,
+            expected: Plan::VERSION,
+        })
     }
 }
 

@@ -1,0 +1,132 @@
+//! The first stage: the context of a build, from wherever it comes.
+//!
+//! Whatever the source, the result is the same: directories and files that everybody may read and nobody
+//! else may write, with one time, and no link that leads out.
+
+mod files;
+mod http;
+mod image;
+mod secret;
+mod survey;
+mod unpack;
+
+use std::path::Path;
+use std::time::Duration;
+
+use self::unpack::Unpacking;
+use super::FetchOptions;
+use super::failure::{of_disk, of_git, of_source};
+use crate::build::{BuildFailure, ContextPath, Fetched, PlannedSource};
+use crate::git::{self, Checkout, CommitId, GitAccess, GitUrl, ReferenceName};
+use crate::reason::Reason;
+
+/// How long a repository may take; a build may have less time, by the deadline of its pod.
+const GIT_LIMIT: Duration = Duration::from_hours(1);
+/// The time of files that come from no commit: the first that a zip file can express.
+const FIXED_TIME: i64 = 315_532_800;
+
+/// Makes the context that `source` says.
+pub(super) async fn fetch(
+    source: &PlannedSource,
+    options: &FetchOptions,
+) -> Result<Fetched, BuildFailure> {
+    let commit_time = match source {
+        PlannedSource::Git {
+            url,
+            commit,
+            reference,
+            path,
+            submodules,
+            credentials,
+            insecure,
+        } => {
+            let commit = Commit {
+                url,
+                commit,
+                reference: reference.as_ref(),
+                path: path.as_ref(),
+                submodules: *submodules,
+            };
+            let access = GitAccess {
+                credentials: secret::read(&options.stage.credentials, credentials.as_deref())
+                    .await?,
+                insecure: *insecure,
+            };
+            Some(fetch_commit(&commit, &access, options).await?)
+        }
+        PlannedSource::Files => {
+            let (from, to) = (options.files.clone(), options.context.clone());
+            blocking(move || files::copy(&from, &to)).await?;
+            None
+        }
+        PlannedSource::Image { reference, access } => {
+            let unpacking = Unpacking::begin(&options.context)?;
+            image::fetch(reference, access, unpacking, &options.stage).await?;
+            None
+        }
+        PlannedSource::Http {
+            url,
+            checksum,
+            insecure,
+        } => {
+            let unpacking = Unpacking::begin(&options.context)?;
+            http::fetch(url, checksum, *insecure, unpacking, &options.workspace).await?;
+            None
+        }
+    };
+    let (context, time) = (options.context.clone(), commit_time.unwrap_or(FIXED_TIME));
+    let surveyed = blocking(move || survey::settle(&context, time)).await?;
+    tracing::info!(
+        files = surveyed.files,
+        bytes = surveyed.bytes,
+        "context fetched"
+    );
+    Ok(Fetched {
+        commit_time,
+        files: surveyed.files,
+        bytes: surveyed.bytes,
+    })
+}
+
+/// What of a repository is the context.
+struct Commit<'a> {
+    url: &'a GitUrl,
+    commit: &'a CommitId,
+    reference: Option<&'a ReferenceName>,
+    path: Option<&'a ContextPath>,
+    submodules: bool,
+}
+
+async fn fetch_commit(
+    commit: &Commit<'_>,
+    access: &GitAccess,
+    options: &FetchOptions,
+) -> Result<i64, BuildFailure> {
+    let checkout = Checkout {
+        url: commit.url,
+        commit: commit.commit,
+        reference: commit.reference,
+        path: commit.path.map(AsRef::<Path>::as_ref),
+        submodules: commit.submodules,
+        directory: &options.context,
+        workspace: &options.workspace,
+    };
+    tracing::info!(repository = %commit.url, commit = %commit.commit, "fetching");
+    git::fetch(&checkout, access, &options.scratch, GIT_LIMIT)
+        .await
+        .map_err(of_git)
+}
+
+/// Does work with files on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BuildFailure> + Send + 'static,
+) -> Result<T, BuildFailure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(of_disk("cannot write the context", &error.into())))
+}
+
+/// The context has something that no build gets.
+fn invalid(message: String) -> BuildFailure {
+    of_source(Reason::ContextInvalid, message)
+}
