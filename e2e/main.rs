@@ -14,6 +14,7 @@
 mod admission;
 mod audit;
 mod bad_input;
+mod builders;
 mod conflict;
 mod copying;
 mod crash;

@@ -141,12 +141,17 @@ impl Cluster {
     /// A namespace of its own for a test, that enforces Pod Security `restricted`, with the Secrets
     /// `registry-push` and `registry-ca` for the secure registry.
     pub(crate) fn namespace(&self, purpose: &str) -> Namespace {
+        self.namespace_with(purpose, "restricted")
+    }
+
+    /// The same with another level of Pod Security.
+    pub(crate) fn namespace_with(&self, purpose: &str, level: &str) -> Namespace {
         let number = NAMESPACES.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{purpose}-{}-{number}", std::process::id());
         let namespace = Namespace { name };
         namespace.apply(&json!({
             "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"name": namespace.name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+            "metadata": {"name": namespace.name, "labels": {"pod-security.kubernetes.io/enforce": level}},
         }));
         namespace.apply(&namespace.docker_config("registry-push", &self.secure.docker_config()));
         namespace.apply(&json!({

@@ -136,6 +136,26 @@ impl Registry {
         run(&command);
     }
 
+    /// Copies an image with all platforms under the same name from another registry to here.
+    pub(crate) fn copy_from(&self, other: &Self, name: &str) {
+        let (source, destination) = (other.options("src-"), self.options("dest-"));
+        let (from, to) = (
+            format!("docker://{}/{name}", other.host),
+            format!("docker://{}/{name}", self.host),
+        );
+        let mut command = vec![
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--insecure-policy",
+            "--all",
+            "--preserve-digests",
+        ];
+        command.extend(source.iter().chain(&destination).map(String::as_str));
+        command.extend([from.as_str(), to.as_str()]);
+        run(&command);
+    }
+
     /// Deletes a manifest, and with it every tag that points at it.
     pub(crate) fn delete(&self, name: &str) {
         let (options, reference) = (self.options(""), format!("docker://{}/{name}", self.host));

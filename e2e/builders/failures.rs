@@ -1,0 +1,126 @@
+//! What goes wrong, and what it is called.
+
+use rstest::rstest;
+use transship::builder::failure::FailureReason;
+use transship::builder::{Build, BuilderType, Isolation};
+
+use super::pod::{Workshop, argument};
+
+struct Case {
+    name: &'static str,
+    dockerfile: &'static str,
+    change: fn(&mut Build),
+    reason: FailureReason,
+    /// Part of the instruction, of builders that name it.
+    instruction: Option<&'static str>,
+    /// Its line, of builders that name it.
+    line: Option<u32>,
+}
+
+const CASES: [Case; 9] = [
+    Case {
+        name: "run",
+        dockerfile: "ARG BASE\nFROM ${BASE}\nRUN echo before && exit 42\n",
+        change: |_| {},
+        reason: FailureReason::RunCommandFailed,
+        instruction: Some("exit 42"),
+        line: Some(3),
+    },
+    Case {
+        name: "syntax",
+        dockerfile: "ARG BASE\nFROM ${BASE}\nRUNN true\n",
+        change: |_| {},
+        reason: FailureReason::DockerfileInvalid,
+        instruction: None,
+        line: Some(3),
+    },
+    Case {
+        name: "base",
+        dockerfile: "ARG BASE\nFROM ${BASE}-missing\nRUN true\n",
+        change: |_| {},
+        reason: FailureReason::BaseImageNotFound,
+        instruction: None,
+        line: None,
+    },
+    Case {
+        name: "target",
+        dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
+        change: |build| build.target = Some("nope".to_owned()),
+        reason: FailureReason::TargetNotFound,
+        instruction: None,
+        line: None,
+    },
+    Case {
+        name: "copy",
+        dockerfile: "ARG BASE\nFROM ${BASE}\nCOPY missing.txt /\n",
+        change: |_| {},
+        reason: FailureReason::CopySourceNotFound,
+        instruction: None,
+        line: None,
+    },
+    Case {
+        name: "dockerfile",
+        dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
+        change: |build| "Nope".clone_into(&mut build.dockerfile),
+        reason: FailureReason::DockerfileNotFound,
+        instruction: None,
+        line: None,
+    },
+    Case {
+        name: "denied",
+        dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
+        change: |build| build.credentials_directory = None,
+        reason: FailureReason::BaseImageDenied,
+        instruction: None,
+        line: None,
+    },
+    Case {
+        name: "untrusted",
+        dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
+        change: |build| build.authorities = None,
+        reason: FailureReason::TlsUntrusted,
+        instruction: None,
+        line: None,
+    },
+    Case {
+        name: "unreachable",
+        dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
+        change: |build| {
+            build.arguments = vec![argument("BASE", "secure.registry.test:1/bases/busybox:1")];
+        },
+        reason: FailureReason::RegistryUnreachable,
+        instruction: None,
+        line: None,
+    },
+];
+
+#[rstest]
+#[case::buildkit(BuilderType::BuildKit, Isolation::UserNamespace)]
+#[case::buildah(BuilderType::Buildah, Isolation::UserNamespace)]
+#[case::kaniko(BuilderType::Kaniko, Isolation::UserNamespace)]
+#[case::img(BuilderType::Img, Isolation::Rootless)]
+#[tokio::test]
+async fn a_failure_has_its_reason(#[case] builder: BuilderType, #[case] isolation: Isolation) {
+    let workshop = Workshop::open("builders-failures").await;
+    let mut wrong = Vec::new();
+    for case in CASES {
+        let mut build = workshop.build(isolation);
+        (case.change)(&mut build);
+        let files = [("Dockerfile", case.dockerfile)];
+        let finished = workshop.run(case.name, builder, &build, &files).await;
+        let Some(failure) = &finished.failure else {
+            wrong.push(format!("{} did not fail: {}", case.name, finished.log));
+            continue;
+        };
+        let instruction = failure.instruction.as_deref().unwrap_or_default();
+        let named = case
+            .instruction
+            .is_none_or(|expected| instruction.contains(expected));
+        let counted =
+            builder != BuilderType::BuildKit || case.line.is_none() || failure.line == case.line;
+        if failure.reason != case.reason || !named || !counted || failure.message.is_empty() {
+            wrong.push(format!("{}: {failure:?}\n{}", case.name, finished.log));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}

@@ -1,0 +1,206 @@
+//! What is built: images that run, with what was chosen for them.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use rstest::rstest;
+use serde_json::{Value, json};
+use transship::builder::{BuildSecret, BuilderType, Isolation};
+
+use super::pod::{SECRET, Workshop, argument};
+use crate::harness::eventually;
+
+/// Steps as root and as another user, files that change their owner, and a stage that is left behind.
+const DOCKERFILE: &str = r#"ARG BASE
+FROM ${BASE} AS build
+ARG VERSION
+COPY answer.txt /work/answer.txt
+RUN echo "${VERSION}" >>/work/answer.txt && chown -R 33:33 /work && chmod 4755 /work/answer.txt
+
+FROM ${BASE} AS runtime
+COPY --from=build --chown=33:33 /work /srv
+RUN touch /srv/by-root && chown 33 /srv/by-root
+USER 33
+RUN test "$(id -u)" = 33 && echo as-33 >/srv/by-33
+CMD ["httpd", "-f", "-p", "8080", "-h", "/srv"]
+
+FROM ${BASE}
+RUN false
+"#;
+
+/// Words that a shell or Kubernetes would make something else of.
+const VERSION: &str = "--version='$(HOME)' $$ \"*\" `id`";
+
+#[rstest]
+#[case::buildkit_user_namespace(BuilderType::BuildKit, Isolation::UserNamespace)]
+#[case::buildkit_rootless(BuilderType::BuildKit, Isolation::Rootless)]
+#[case::buildah_user_namespace(BuilderType::Buildah, Isolation::UserNamespace)]
+#[case::buildah_rootless(BuilderType::Buildah, Isolation::Rootless)]
+#[case::kaniko_user_namespace(BuilderType::Kaniko, Isolation::UserNamespace)]
+#[case::kaniko_rootless(BuilderType::Kaniko, Isolation::Rootless)]
+#[case::img_user_namespace(BuilderType::Img, Isolation::UserNamespace)]
+#[case::img_rootless(BuilderType::Img, Isolation::Rootless)]
+#[tokio::test]
+async fn an_image_is_built_and_answers(#[case] builder: BuilderType, #[case] isolation: Isolation) {
+    let workshop = Workshop::open("builders").await;
+    let mut build = workshop.build(isolation);
+    build.target = Some("runtime".to_owned());
+    build.arguments.push(argument("VERSION", VERSION));
+    let files = [("Dockerfile", DOCKERFILE), ("answer.txt", "42\n")];
+    let finished = workshop.run("app", builder, &build, &files).await;
+    assert_eq!(finished.failure, None, "{}", finished.log);
+
+    let image = workshop.image("app");
+    workshop.cluster.plain.read_completely(&image);
+    assert_eq!(answer(&workshop, &image).await, format!("42\n{VERSION}\n"));
+}
+
+/// What an image that serves `answer.txt` answers in a pod.
+async fn answer(workshop: &Workshop, image: &str) -> String {
+    let namespace = &workshop.namespace.name;
+    workshop.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "running", "namespace": namespace},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "app", "image": format!("{}/{image}", workshop.cluster.plain.host)}],
+        },
+    }));
+    let pods: Api<Pod> = Api::namespaced(workshop.cluster.client.clone(), namespace);
+    let client = reqwest::Client::builder().build().unwrap();
+    eventually("the image answers", || async {
+        let pod = pods.get("running").await.unwrap();
+        let address = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_ref());
+        let address = address.ok_or_else(|| format!("{:?}", pod.status))?;
+        let url = format!("http://{address}:8080/answer.txt");
+        let answer = client
+            .get(url)
+            .send()
+            .await
+            .map_err(|error| error.to_string())?;
+        answer.text().await.map_err(|error| error.to_string())
+    })
+    .await
+}
+
+#[rstest]
+#[case::buildkit(BuilderType::BuildKit)]
+#[case::buildah(BuilderType::Buildah)]
+#[case::kaniko(BuilderType::Kaniko)]
+#[tokio::test]
+async fn a_base_may_come_without_tls_where_that_is_allowed(#[case] builder: BuilderType) {
+    let workshop = Workshop::open("builders-insecure").await;
+    let plain = &workshop.cluster.plain.host;
+    let mut build = workshop.build(Isolation::UserNamespace);
+    build.arguments = vec![argument("BASE", &format!("{plain}/bases/busybox:1"))];
+    build.insecure_registries = vec![plain.parse().unwrap()];
+    let files = [("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN touch /done\n")];
+    let finished = workshop.run("insecure", builder, &build, &files).await;
+    assert_eq!(finished.failure, None, "{}", finished.log);
+    workshop
+        .cluster
+        .plain
+        .read_completely(&workshop.image("insecure"));
+}
+
+#[rstest]
+#[case::buildkit(BuilderType::BuildKit)]
+#[case::buildah(BuilderType::Buildah)]
+#[case::kaniko(BuilderType::Kaniko)]
+#[tokio::test]
+async fn a_base_may_have_files_with_capabilities(#[case] builder: BuilderType) {
+    let workshop = Workshop::open("builders-capabilities").await;
+    let base = format!("{}/bases/capabilities:1", workshop.cluster.secure.host);
+    let mut build = workshop.build(Isolation::UserNamespace);
+    build.arguments = vec![argument("BASE", &base)];
+    let files = [("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN touch /done\n")];
+    let finished = workshop.run("capabilities", builder, &build, &files).await;
+    assert_eq!(finished.failure, None, "{}", finished.log);
+}
+
+#[rstest]
+#[case::buildkit_user_namespace(BuilderType::BuildKit, Isolation::UserNamespace)]
+#[case::buildkit_rootless(BuilderType::BuildKit, Isolation::Rootless)]
+#[case::buildah_user_namespace(BuilderType::Buildah, Isolation::UserNamespace)]
+#[case::buildah_rootless(BuilderType::Buildah, Isolation::Rootless)]
+#[tokio::test]
+async fn a_secret_is_there_for_its_step_alone(
+    #[case] builder: BuilderType,
+    #[case] isolation: Isolation,
+) {
+    let workshop = Workshop::open("builders-secret").await;
+    let mut build = workshop.build(isolation);
+    build.secrets = vec![BuildSecret {
+        id: "password".to_owned(),
+        path: SECRET.to_owned(),
+    }];
+    let dockerfile = "ARG BASE\nFROM ${BASE}\n\
+        RUN --mount=type=secret,id=password test \"$(cat /run/secrets/password)\" = correct-horse\n\
+        RUN ! test -s /run/secrets/password\n";
+    let finished = workshop
+        .run("secret", builder, &build, &[("Dockerfile", dockerfile)])
+        .await;
+    assert_eq!(finished.failure, None, "{}", finished.log);
+}
+
+#[rstest]
+#[case::buildkit(BuilderType::BuildKit)]
+#[case::buildah(BuilderType::Buildah)]
+#[tokio::test]
+async fn the_same_inputs_give_the_same_digest(#[case] builder: BuilderType) {
+    let workshop = Workshop::open("builders-same").await;
+    let mut build = workshop.build(Isolation::UserNamespace);
+    build.source_date_epoch = Some(1_700_000_000);
+    let files = [
+        (
+            "Dockerfile",
+            "ARG BASE\nFROM ${BASE}\nCOPY answer.txt /\nRUN date >/dev/null; touch /done\n",
+        ),
+        ("answer.txt", "42\n"),
+    ];
+    let mut manifests = Vec::new();
+    for name in ["first", "second"] {
+        let finished = workshop.run(name, builder, &build, &files).await;
+        assert_eq!(finished.failure, None, "{}", finished.log);
+        manifests.push(
+            workshop
+                .cluster
+                .plain
+                .manifest(&workshop.image(name))
+                .unwrap(),
+        );
+    }
+    assert_eq!(manifests[0], manifests[1]);
+    let manifest: Value = serde_json::from_str(&manifests[0]).unwrap();
+    assert!(
+        manifest["layers"].as_array().unwrap().len() > 1,
+        "{manifest}"
+    );
+}
+
+#[rstest]
+#[case::buildkit(BuilderType::BuildKit, "CACHED")]
+#[case::buildah(BuilderType::Buildah, "Cache pulled from remote")]
+#[case::kaniko(BuilderType::Kaniko, "Using caching version of cmd: RUN")]
+#[tokio::test]
+async fn steps_are_taken_from_the_cache(#[case] builder: BuilderType, #[case] words: &str) {
+    let workshop = Workshop::open("builders-cache").await;
+    let plain = &workshop.cluster.plain.host;
+    let mut build = workshop.build(Isolation::UserNamespace);
+    build.insecure_registries = vec![plain.parse().unwrap()];
+    let cache = format!("{plain}/{}/cache:this", workshop.namespace.name);
+    build.cache = Some(cache.parse().unwrap());
+    let files = [(
+        "Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nRUN echo step >/step\n",
+    )];
+    let cold = workshop.run("cold", builder, &build, &files).await;
+    assert_eq!(cold.failure, None, "{}", cold.log);
+    assert!(!cold.log.contains(words), "{}", cold.log);
+    let warm = workshop.run("warm", builder, &build, &files).await;
+    assert_eq!(warm.failure, None, "{}", warm.log);
+    assert!(warm.log.contains(words), "{}", warm.log);
+}
