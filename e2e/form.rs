@@ -118,47 +118,70 @@ async fn more_platforms_of_a_sparse_index_follow_when_they_are_asked_for() {
     assert_eq!(status.images[0].destinations[0].state, ImageState::Present);
 }
 
+/// What there is of a name, with the media types of all layers of its images.
+fn media_types(cluster: &Cluster, name: &str) -> (Value, Vec<String>) {
+    let read = |name: &str| -> Value {
+        serde_json::from_str(&cluster.plain.manifest(name).unwrap()).unwrap()
+    };
+    let (repository, _) = name.split_once(':').unwrap();
+    let top = read(name);
+    let children = top["manifests"].as_array().into_iter().flatten();
+    let children = children.map(|child| {
+        read(&format!(
+            "{repository}@{}",
+            child["digest"].as_str().unwrap()
+        ))
+    });
+    let images = children.chain([top.clone()]);
+    let layers = images.flat_map(|image| image["layers"].as_array().cloned().unwrap_or_default());
+    let layers = layers.map(|layer| layer["mediaType"].as_str().unwrap().to_owned());
+    (top["mediaType"].clone(), layers.collect())
+}
+
 #[tokio::test]
-async fn zstd_becomes_gzip_in_the_format_of_docker() {
+async fn an_image_becomes_one_of_docker() {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("docker");
-    let fields = json!({"format": "OCI", "compression": {"algorithm": "Zstd"}});
-    apply(&cluster, &namespace, "library/busybox:1", &fields)
+    let fields = json!({"format": "Docker"});
+    let mirror = apply(&cluster, &namespace, "library/debian:12", &fields);
+    let status = mirror.wait_ready().await.status.unwrap();
+    let conversion = status.images[0].destinations[0].conversion.clone().unwrap();
+    assert_eq!(conversion.options, "format=Docker");
+    let name = format!("{}/debian:1", namespace.name);
+    let (top, layers) = media_types(&cluster, &name);
+    assert_eq!(
+        top,
+        "application/vnd.docker.distribution.manifest.list.v2+json"
+    );
+    assert_eq!(
+        layers,
+        ["application/vnd.docker.image.rootfs.diff.tar.gzip"; 6]
+    );
+    cluster.plain.read_completely(&name);
+}
+
+#[tokio::test]
+async fn zstd_becomes_gzip_again() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("gzip");
+    let zstd = json!({"format": "OCI", "compression": {"algorithm": "Zstd"}});
+    apply(&cluster, &namespace, "library/busybox:1", &zstd)
         .wait_ready()
         .await;
     let host = &cluster.plain.host;
-    let zstd = format!("{}/debian:1", namespace.name);
     let spec = json!({
-        "format": "Docker", "compression": {"algorithm": "Gzip", "level": 9},
-        "sources": [{"image": format!("{host}/{zstd}"), "insecure": true}],
+        "compression": {"algorithm": "Gzip", "level": 9},
+        "sources": [{"image": format!("{host}/{}/debian:1", namespace.name), "insecure": true}],
         "destinations": [{
-            "prefix": format!("{host}/{}", namespace.name), "path": "docker", "insecure": true,
+            "prefix": format!("{host}/{}", namespace.name), "path": "gzip", "insecure": true,
         }],
     });
-    let mirror = Mirror::apply(&cluster, &namespace, "docker", &spec);
+    let mirror = Mirror::apply(&cluster, &namespace, "gzip", &spec);
     let status = mirror.wait_ready().await.status.unwrap();
     let conversion = status.images[0].destinations[0].conversion.clone().unwrap();
-    assert_eq!(conversion.options, "format=Docker compression=gzip:9");
-
-    let name = format!("{}/docker:1", namespace.name);
-    let manifest = |name: &str| -> Value {
-        serde_json::from_str(&cluster.plain.manifest(name).unwrap()).unwrap()
-    };
-    let there = manifest(&name);
-    assert_eq!(
-        there["mediaType"],
-        "application/vnd.docker.distribution.manifest.v2+json"
-    );
-    let layers = there["layers"].as_array().unwrap();
-    assert_eq!(
-        layers.len(),
-        manifest(&zstd)["layers"].as_array().unwrap().len()
-    );
-    for layer in layers {
-        assert_eq!(
-            layer["mediaType"],
-            "application/vnd.docker.image.rootfs.diff.tar.gzip"
-        );
-    }
+    assert_eq!(conversion.options, "compression=gzip:9");
+    let name = format!("{}/gzip:1", namespace.name);
+    let (_, layers) = media_types(&cluster, &name);
+    assert_eq!(layers, ["application/vnd.oci.image.layer.v1.tar+gzip"; 2]);
     cluster.plain.read_completely(&name);
 }

@@ -160,27 +160,29 @@ async fn a_strict_mirror_moves_no_tag_unless_it_can_move_all() {
         ])
     };
 
-    // What is not there is noticed before anything is sent.
-    let mirror = setting.apply(&tags, "Overwrite", "Strict");
-    let failed = mirror.wait_failed("SourceNotFound", true).await;
-    assert_eq!(standing(&failed), held_back("SourceNotFound"));
-    assert_eq!(setting.namespace.jobs(), [""; 0]);
-    assert_eq!(setting.at_destination().await, left);
-
-    // What lacks a layer is noticed by the worker.
+    // What lacks a layer is noticed by the worker, when the others are written already.
     setting.push("three").await;
     let third = OneLayerImage::new("three");
     let plain = &setting.cluster.plain;
     plain.delete_blob(&setting.source, &third.layer()).await;
-    let failed = mirror.scan().await;
+    let mirror = setting.apply(&tags, "Overwrite", "Strict");
+    let failed = mirror.wait_failed("HeldBack", false).await;
     assert_eq!(standing(&failed), held_back("SourceNotFound"));
     assert_ne!(setting.namespace.jobs(), [""; 0]);
     assert_eq!(setting.at_destination().await, left);
+    let run = failed.status.unwrap().run.unwrap();
+    assert_eq!((run.images_copied, run.images_failed), (0, 3));
+
+    // What is not there is noticed before.
+    plain.delete(&format!("{}:three", setting.source));
+    let failed = mirror.scan().await;
+    assert_eq!(standing(&failed), held_back("SourceNotFound"));
     let images = failed.status.unwrap().images;
     let message = images[0].destinations[0].message.as_deref().unwrap();
     assert!(message.contains("source:three"), "{message}");
+    assert_eq!(setting.at_destination().await, left);
 
-    plain.upload(&third, &setting.source).await;
+    setting.push("three").await;
     mirror.scan().await;
     mirror.wait_ready().await;
     assert_eq!(
