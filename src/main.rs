@@ -1,4 +1,4 @@
-//! The `transship` binary: crypto provider, runtime, signals, exit code. Everything else is in the
+//! The `transship` binary: allocator, crypto provider, runtime, signals, exit code. Everything else is in the
 //! library.
 
 use std::io::{self, Write as _};
@@ -9,6 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use transship::cli::{CommandLine, sentence};
 use transship::worker::EXIT_INTERRUPTED;
+
+/// See `docs/adr/0022-memory.md`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {

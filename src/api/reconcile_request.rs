@@ -42,6 +42,9 @@ mod tests {
             RECONCILE_REQUEST_ANNOTATIONS[1]: "é".repeat(600),
         }}))
         .unwrap();
-        assert_eq!(requested_reconcile(&metadata), Some("é".repeat(512).as_str()));
+        assert_eq!(
+            requested_reconcile(&metadata),
+            Some("é".repeat(512).as_str())
+        );
     }
 }

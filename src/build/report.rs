@@ -21,7 +21,7 @@ pub enum StageReport<T> {
 }
 
 /// What there is of the context.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fetched {
     /// When the commit was made, in seconds since 1970; [`None`] for a context that is no commit.

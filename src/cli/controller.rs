@@ -4,9 +4,14 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::StrDeserializer;
 use tokio_util::sync::CancellationToken;
 
 use super::LogArguments;
+use crate::api::BuilderType;
+use crate::builder::SeccompFilter;
 use crate::controller::{self, Options};
 
 /// Run the operator
@@ -53,8 +58,39 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 32)]
     concurrency: u16,
 
+    /// Image of a builder, for builds that name none; repeated for each: BuildKit, Buildah, Kaniko, Img
+    #[arg(long = "builder-image", value_name = "BUILDER=IMAGE", value_parser = builder_image)]
+    builder_images: Vec<(BuilderType, String)>,
+
+    /// Filter of system calls for builders that mount: Unset (the kubelet's default), Unconfined, or Localhost/PATH of
+    /// a profile that every node has below its seccomp directory
+    #[arg(long, value_name = "PROFILE", default_value = "Unset", value_parser = seccomp_filter)]
+    builder_seccomp: SeccompFilter,
+
     #[command(flatten)]
     log: LogArguments,
+}
+
+fn builder_image(text: &str) -> Result<(BuilderType, String), String> {
+    let (builder, image) = text
+        .split_once('=')
+        .ok_or("expected BUILDER=IMAGE, for example BuildKit=registry.example/buildkit:1")?;
+    let deserializer: StrDeserializer<'_, serde::de::value::Error> = builder.into_deserializer();
+    let builder = BuilderType::deserialize(deserializer)
+        .map_err(|_| format!("{builder} is none of BuildKit, Buildah, Kaniko and Img"))?;
+    Ok((builder, image.to_owned()))
+}
+
+fn seccomp_filter(text: &str) -> Result<SeccompFilter, String> {
+    match text {
+        "Unset" => Ok(SeccompFilter::Unset),
+        "Unconfined" => Ok(SeccompFilter::Unconfined),
+        _ => text
+            .strip_prefix("Localhost/")
+            .filter(|path| !path.is_empty())
+            .map(|path| SeccompFilter::Localhost(path.to_owned()))
+            .ok_or_else(|| "expected Unset, Unconfined or Localhost/PATH".to_owned()),
+    }
 }
 
 /// Kubernetes' own names, spelled as in a pod.
@@ -89,6 +125,8 @@ impl Arguments {
             identity,
             metrics_address,
             concurrency,
+            builder_images,
+            builder_seccomp,
             log,
         } = self;
         log.start()?;
@@ -101,6 +139,8 @@ impl Arguments {
             identity,
             watch_namespaces,
             concurrency,
+            builder_images: builder_images.into_iter().collect(),
+            builder_seccomp,
         };
         controller::run(options, cancel).await?;
         Ok(ExitCode::SUCCESS)

@@ -12,8 +12,8 @@ use kube::api::ObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Resource as _, ResourceExt as _};
 
-use super::stored::StoredMirror;
-use crate::api::{RECONCILE_REQUEST_ANNOTATIONS, ReferrerRules, WorkerPod};
+use super::stored::{StoredBuild, StoredMirror};
+use crate::api::{BuildSource, RECONCILE_REQUEST_ANNOTATIONS, ReferrerRules, WorkerPod};
 
 /// Annotations of our own begin so.
 const OUR_ANNOTATIONS: &str = "transship.dev/";
@@ -43,6 +43,15 @@ pub(super) fn trim_mirror(stored: &mut StoredMirror) {
         status.conditions = Vec::new();
         status.history = Vec::new();
         status.prune = None;
+    }
+}
+
+/// Leaves what tells a build from others: whoever acts reads it again.
+pub(super) fn trim_build(stored: &mut StoredBuild) {
+    trim_metadata(stored.meta_mut(), |_| false);
+    if let StoredBuild::Readable(object) = stored {
+        object.spec.source = BuildSource::default();
+        object.status = None;
     }
 }
 
@@ -234,7 +243,10 @@ mod tests {
             panic!("it can be read");
         };
         assert_eq!(mirror.annotations().len(), 1);
-        assert_eq!(crate::api::requested_reconcile(&mirror.metadata), Some("now"));
+        assert_eq!(
+            crate::api::requested_reconcile(&mirror.metadata),
+            Some("now")
+        );
         assert_eq!(mirror.metadata.managed_fields, None);
         assert_eq!(mirror.spec.sources, []);
         assert_eq!(mirror.spec.interval, "1h");

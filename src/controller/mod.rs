@@ -21,11 +21,13 @@ mod status_pace;
 mod stored;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
 use kube::runtime::reflector::Store;
@@ -35,6 +37,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::admin::Readiness;
+use self::build::{Builders, UserNamespaces};
 use self::cache::KnownJobs;
 use self::creation_times::KnownCreationTimes;
 use self::error_pause::ErrorPauses;
@@ -44,8 +47,10 @@ use self::metrics::Metrics;
 pub(crate) use self::mirror::Wanted;
 use self::mirror::{Claims, WorkerPods};
 use self::status_pace::StatusPace;
-use self::stored::StoredMirror;
+use self::stored::{StoredBuild, StoredMirror};
 use self::turns::Turns;
+use crate::api::BuilderType;
+use crate::builder::SeccompFilter;
 use crate::copy::ClientPool;
 
 /// Reconciles that may have begun, those that wait for a registry among them: more than there are registries
@@ -76,12 +81,18 @@ pub struct Options {
     pub watch_namespaces: Vec<String>,
     /// Objects that are reconciled at once, not counting those that wait for a registry.
     pub concurrency: u16,
+    /// The images of the builders, for builds that name none.
+    pub builder_images: BTreeMap<BuilderType, String>,
+    /// The filter of system calls for builders that mount.
+    pub builder_seccomp: SeccompFilter,
 }
 
 /// What every reconcile needs.
 struct Context {
     client: Client,
     worker: WorkerPods,
+    builders: Builders,
+    user_namespaces: UserNamespaces,
     metrics: Arc<Metrics>,
     events: Events,
     error_pauses: ErrorPauses,
@@ -159,6 +170,11 @@ async fn operate(
             pull_policy: options.worker_image_pull_policy.clone(),
             restart_rules: WorkerPods::has_restart_rules(&version),
         },
+        builders: Builders {
+            images: options.builder_images.clone(),
+            seccomp: options.builder_seccomp.clone(),
+        },
+        user_namespaces: UserNamespaces::default(),
         metrics,
         error_pauses: ErrorPauses::default(),
         known_jobs: KnownJobs::default(),
@@ -198,8 +214,8 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
             .collect()
     };
     let mut stores = Vec::new();
-    let controllers = namespaces.into_iter().map(|namespace| {
-        let controller = controller(context, namespace);
+    let controllers = namespaces.iter().map(|namespace| {
+        let controller = controller(context, *namespace);
         stores.push(controller.store());
         controller
             .graceful_shutdown_on(cancel.clone().cancelled_owned())
@@ -211,7 +227,25 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
     });
     let controllers: Vec<_> = controllers.collect();
     let knowing = know_claims(context, &stores);
-    futures::join!(futures::future::join_all(controllers), knowing);
+    let builds = namespaces.iter().map(|namespace| {
+        build_controller(context, *namespace)
+            .graceful_shutdown_on(cancel.clone().cancelled_owned())
+            .run(
+                build::reconcile,
+                pause_build_after_error,
+                Arc::clone(context),
+            )
+            .for_each(|result| {
+                report_build(context, &result);
+                std::future::ready(())
+            })
+    });
+    let builds: Vec<_> = builds.collect();
+    futures::join!(
+        futures::future::join_all(controllers),
+        futures::future::join_all(builds),
+        knowing
+    );
 }
 
 /// Waits until every mirror was seen once, before any is acted upon: one that is looked at first is not the
@@ -253,6 +287,24 @@ fn controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<Sto
         .with_config(ControllerConfig::default().concurrency(MAX_BEGUN))
 }
 
+/// What watches the builds of one namespace, or of all, and their pods.
+fn build_controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<StoredBuild> {
+    let builds: Api<StoredBuild> = scoped(&context.client, namespace);
+    let (kept, keep) = reflector::store();
+    let builds = watcher(builds, watcher::Config::default().page_size(PAGE_SIZE))
+        .modify(cache::trim_build)
+        .reflect(keep)
+        .applied_objects();
+    let pods: Api<Pod> = scoped(&context.client, namespace);
+    let ours = watcher::Config::default()
+        .page_size(PAGE_SIZE)
+        .labels(build::BUILD_UID_LABEL);
+    let pods = watcher(pods, ours).touched_objects();
+    Controller::for_stream(builds, kept)
+        .owns_stream(pods)
+        .with_config(ControllerConfig::default().concurrency(MAX_BEGUN))
+}
+
 /// Takes note of what mirrors want and how they stand, before most of it is left out of what is kept of them.
 fn note(context: &Context, event: &watcher::Event<StoredMirror>) {
     match event {
@@ -283,6 +335,18 @@ fn report<T>(context: &Context, result: &Result<T, ControllerError>) {
     }
 }
 
+/// Logs what went wrong with a reconcile, and forgets objects that are gone.
+fn report_build<T>(context: &Context, result: &Result<T, BuildControllerError>) {
+    match result {
+        Ok(_) => {}
+        Err(kube::runtime::controller::Error::ObjectNotFound(object)) => {
+            let key = key_of(object.namespace.as_deref(), &object.name);
+            context.error_pauses.succeeded(&build::object_key(&key));
+        }
+        Err(error) => tracing::warn!(error = %with_causes(error), "reconcile failed"),
+    }
+}
+
 /// An error and what caused it, in one line.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -295,6 +359,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+type BuildControllerError = kube::runtime::controller::Error<build::Error, watcher::Error>;
 type ControllerError = kube::runtime::controller::Error<mirror::Error, watcher::Error>;
 
 /// How an object is called in what is remembered about it.
@@ -327,4 +392,17 @@ fn pause_after_error(
     context: Arc<Context>,
 ) -> Action {
     Action::requeue(context.error_pauses.failed(&key(mirror.as_ref())))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is that of kube's error policy"
+)]
+fn pause_build_after_error(
+    object: Arc<StoredBuild>,
+    _error: &build::Error,
+    context: Arc<Context>,
+) -> Action {
+    let key = build::object_key(&key(object.as_ref()));
+    Action::requeue(context.error_pauses.failed(&key))
 }

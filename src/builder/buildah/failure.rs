@@ -2,8 +2,9 @@
 //! could not begin.
 
 use crate::builder::failure::{
-    Failure, Reason, after, error_line, number_before, quoted, registry_reason, unknown,
+    Failure, after, error_line, number_before, quoted, registry_reason, unknown,
 };
+use crate::reason::Reason;
 
 /// Why Buildah failed.
 pub(super) fn failure(exit_code: i32, log: &str) -> Failure {

@@ -1,11 +1,11 @@
 use rstest::rstest;
 
 use super::*;
-use crate::reason::Reason;
 use crate::builder::fixture::{
     arguments, container as built, large, secret, security, small, variable,
 };
 use crate::builder::{BuilderType, Isolation};
+use crate::reason::Reason;
 
 #[test]
 fn a_small_build_says_only_what_it_must() {

@@ -1,9 +1,8 @@
 //! The words of BuildKit.
 
 use super::EXIT_NOT_STARTED;
-use crate::builder::failure::{
-    Failure, Reason, error_line, number_before, registry_reason, unknown,
-};
+use crate::builder::failure::{Failure, error_line, number_before, registry_reason, unknown};
+use crate::reason::Reason;
 
 /// Why BuildKit failed.
 pub(super) fn failure(exit_code: i32, log: &str) -> Failure {

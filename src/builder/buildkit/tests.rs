@@ -2,10 +2,10 @@ use rstest::rstest;
 
 use super::*;
 use crate::builder::BuilderType;
-use crate::reason::Reason;
 use crate::builder::fixture::{
     arguments, container as built, large, secret, security, small, variable,
 };
+use crate::reason::Reason;
 
 #[test]
 fn a_small_build_says_only_what_it_must() {
@@ -145,10 +145,7 @@ fn a_syntax_error_has_the_line_that_it_names() {
     "failed to read dockerfile: open Nope: no such file or directory",
     Reason::DockerfileNotFound
 )]
-#[case(
-    "target stage \"nope\" could not be found",
-    Reason::TargetNotFound
-)]
+#[case("target stage \"nope\" could not be found", Reason::TargetNotFound)]
 #[case(
     "failed to compute cache key: failed to calculate checksum of ref a::b: \"/missing.txt\": not found",
     Reason::CopySourceNotFound
@@ -174,10 +171,7 @@ fn a_syntax_error_has_the_line_that_it_names() {
     Reason::TlsMissing
 )]
 #[case("secret npm: not found", Reason::SecretNotFound)]
-#[case(
-    "failed to prepare x: no space left on device",
-    Reason::DiskFull
-)]
+#[case("failed to prepare x: no space left on device", Reason::DiskFull)]
 #[case("something that no test has seen", Reason::BuilderFailed)]
 fn errors_have_their_reason(#[case] message: &str, #[case] reason: Reason) {
     let log = format!("#1 [internal] load build definition\nerror: failed to solve: {message}\n");

@@ -15,18 +15,8 @@ fn ended<'a>(container_reason: &'a str, pod_reason: &'a str, log: &'a str) -> En
 #[rstest]
 #[case("OOMKilled", "", Reason::OutOfMemory, FailureClass::OutOfMemory)]
 #[case("Error", "Evicted", Reason::Evicted, FailureClass::Evicted)]
-#[case(
-    "Error",
-    "DeadlineExceeded",
-    Reason::TimedOut,
-    FailureClass::Timeout
-)]
-#[case(
-    "Error",
-    "",
-    Reason::BuilderKilled,
-    FailureClass::Infrastructure
-)]
+#[case("Error", "DeadlineExceeded", Reason::TimedOut, FailureClass::Timeout)]
+#[case("Error", "", Reason::BuilderKilled, FailureClass::Infrastructure)]
 fn what_ended_the_pod_counts_more_than_the_log(
     #[case] container_reason: &str,
     #[case] pod_reason: &str,
@@ -45,10 +35,7 @@ fn what_ended_the_pod_counts_more_than_the_log(
 
 #[test]
 fn names_are_those_of_the_variants() {
-    assert_eq!(
-        Reason::RunCommandFailed.to_string(),
-        "RunCommandFailed"
-    );
+    assert_eq!(Reason::RunCommandFailed.to_string(), "RunCommandFailed");
     assert_eq!(FailureClass::OutOfMemory.to_string(), "OutOfMemory");
 }
 

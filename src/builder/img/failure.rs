@@ -1,8 +1,9 @@
 //! The words of img.
 
 use crate::builder::failure::{
-    Failure, Reason, after, error_line, number_before, registry_reason, unknown,
+    Failure, after, error_line, number_before, registry_reason, unknown,
 };
+use crate::reason::Reason;
 
 /// The exit code of the script when there is no user namespace.
 const EXIT_NO_NAMESPACE: i32 = 70;

@@ -2,8 +2,8 @@ use rstest::rstest;
 
 use super::*;
 use crate::builder::BuilderType;
-use crate::reason::Reason;
 use crate::builder::fixture::{arguments, container as built, large, secret, small};
+use crate::reason::Reason;
 
 #[test]
 fn everything_reaches_img() {

@@ -1,8 +1,9 @@
 //! The words of Kaniko. It ends with the exit code of the step that failed, and with 1 for all else.
 
 use crate::builder::failure::{
-    Failure, Reason, error_line, number_before, quoted, registry_reason, unknown,
+    Failure, error_line, number_before, quoted, registry_reason, unknown,
 };
+use crate::reason::Reason;
 
 /// Why Kaniko failed.
 pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
@@ -26,9 +27,7 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
         Some(reason) => {
             let at_step = matches!(
                 reason,
-                Reason::RunCommandFailed
-                    | Reason::CopySourceNotFound
-                    | Reason::CapabilityMissing
+                Reason::RunCommandFailed | Reason::CopySourceNotFound | Reason::CapabilityMissing
             );
             Failure::new(reason, message).at(instruction.as_deref().filter(|_| at_step), line)
         }

@@ -2,8 +2,8 @@ use rstest::rstest;
 
 use super::*;
 use crate::builder::BuilderType;
-use crate::reason::Reason;
 use crate::builder::fixture::{arguments, container as built, large, secret, security, small};
+use crate::reason::Reason;
 
 #[test]
 fn a_small_build_says_only_what_it_must() {
@@ -125,11 +125,7 @@ fn file_capabilities_can_be_given_where_they_mean_nothing_on_the_node(
     Reason::CopySourceNotFound
 )]
 #[case(1, "something that no test has seen", Reason::BuilderFailed)]
-fn errors_have_their_reason(
-    #[case] exit_code: i32,
-    #[case] message: &str,
-    #[case] reason: Reason,
-) {
+fn errors_have_their_reason(#[case] exit_code: i32, #[case] message: &str, #[case] reason: Reason) {
     let log =
         format!("time=\"2026\" level=info msg=\"RUN exit 42\"\nerror building image: {message}\n");
     let failure = Kaniko.failure_in_log(exit_code, &log);

@@ -65,8 +65,7 @@ impl Reconciler<'_> {
         };
         let fetched = observation::fetched(pod).unwrap_or_default();
         let names = fetched.base_images.iter().map(String::as_str);
-        let base_images =
-            registry::base_images(&registries, &self.pull_access(), names, &[]).await;
+        let base_images = registry::base_images(&registries, &self.pull_access(), names, &[]).await;
         let hash = inputs::of(&self.spec_inputs, &source, &base_images);
         let mut status = ImageBuildStatus {
             inputs_hash: Some(hash.to_string()),
@@ -89,7 +88,8 @@ impl Reconciler<'_> {
             "build {number}: {} is in the registry",
             image.map_or("", |image| &image.reference)
         );
-        self.tell(Severity::Normal, Reason::Succeeded, message).await;
+        self.tell(Severity::Normal, Reason::Succeeded, message)
+            .await;
         self.remove_old(&status).await?;
         Ok(Ok(Action::requeue(NEXT_STEP)))
     }
@@ -112,13 +112,16 @@ impl Reconciler<'_> {
         }
         let tail = match stage {
             // Ours say everything in their report.
-            Some(Stage::Build) => Some(secrets::scrub(&self.secrets, &self.object, tail(&log)).await?),
+            Some(Stage::Build) => {
+                Some(secrets::scrub(&self.secrets, &self.object, tail(&log)).await?)
+            }
             Some(Stage::Fetch | Stage::Publish) | None => None,
         };
         let mut failed = failed;
         let message = std::mem::take(&mut failed.failure.message);
         failed.failure.message = secrets::scrub(&self.secrets, &self.object, message).await?;
-        self.fail(failed, tail.filter(|tail| !tail.is_empty())).await
+        self.fail(failed, tail.filter(|tail| !tail.is_empty()))
+            .await
     }
 
     /// The build has failed; it is tried again if that may help.
@@ -130,7 +133,9 @@ impl Reconciler<'_> {
         let pause = retry_pause(failure, build.attempt, self.object.spec.retry.limit);
         let mut status = self.input(&previous).failed(failure, pause.is_some());
         status.observed_generation = previous.observed_generation;
-        status.last_handled_reconcile_at.clone_from(&previous.last_handled_reconcile_at);
+        status
+            .last_handled_reconcile_at
+            .clone_from(&previous.last_handled_reconcile_at);
         let message = format!("build {}: {}", build.number, failure.message);
         if let Some(pause) = pause {
             let time = self.now.checked_add(pause).unwrap_or(Timestamp::MAX);
@@ -143,7 +148,13 @@ impl Reconciler<'_> {
             return Ok(Action::requeue(pause));
         }
         let limits = &self.object.spec.history;
-        end_build(&mut status, BuildResult::Failed, Some(shown), limits, self.now);
+        end_build(
+            &mut status,
+            BuildResult::Failed,
+            Some(shown),
+            limits,
+            self.now,
+        );
         self.write(&status).await?;
         self.tell(Severity::Warning, failure.reason, message).await;
         self.remove_old(&status).await?;
@@ -181,10 +192,13 @@ impl Reconciler<'_> {
         if !asked {
             // The new spec is looked at next.
             status.observed_generation = previous.observed_generation;
-            status.last_handled_reconcile_at.clone_from(&previous.last_handled_reconcile_at);
+            status
+                .last_handled_reconcile_at
+                .clone_from(&previous.last_handled_reconcile_at);
         }
         self.write(&status).await?;
-        self.tell(Severity::Normal, failure.reason, failure.message).await;
+        self.tell(Severity::Normal, failure.reason, failure.message)
+            .await;
         Ok(Action::requeue(NEXT_STEP))
     }
 
@@ -192,7 +206,10 @@ impl Reconciler<'_> {
     pub(super) async fn leave_user_namespace(&self, pod: &Pod) -> Result<Option<Action>, Error> {
         let created = pod.creation_timestamp().map_or(self.now, |time| time.0);
         let waited = Duration::try_from(self.now.duration_since(created)).unwrap_or_default();
-        let has_user_namespace = pod.spec.as_ref().is_some_and(|spec| spec.host_users == Some(false));
+        let has_user_namespace = pod
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.host_users == Some(false));
         if !has_user_namespace || waited < SANDBOX_PATIENCE || !observation::has_no_sandbox(pod) {
             return Ok(None);
         }
@@ -212,7 +229,11 @@ impl Reconciler<'_> {
 
     /// Whether there is another isolation to try.
     fn falls_back(&self) -> bool {
-        let builder = self.object.status.as_ref().and_then(|status| status.builder.as_ref());
+        let builder = self
+            .object
+            .status
+            .as_ref()
+            .and_then(|status| status.builder.as_ref());
         self.object.spec.builder.isolation == Isolation::Auto
             && builder.is_some_and(|builder| builder.isolation == Isolation::UserNamespace)
     }
@@ -227,7 +248,8 @@ impl Reconciler<'_> {
         }
         self.write(&status).await?;
         let message = "nodes have no user namespaces for pods; builds go on without".to_owned();
-        self.tell(Severity::Normal, Reason::UserNamespaceRefused, message).await;
+        self.tell(Severity::Normal, Reason::UserNamespaceRefused, message)
+            .await;
         Ok(Action::requeue(NEXT_STEP))
     }
 
@@ -267,7 +289,10 @@ mod tests {
     fn the_tail_is_the_end() {
         let log: String = (0..100).map(|number| format!("line {number}\n")).collect();
         let tail = tail(&log);
-        assert!(tail.starts_with("line 80\n") && tail.ends_with("line 99"), "{tail}");
+        assert!(
+            tail.starts_with("line 80\n") && tail.ends_with("line 99"),
+            "{tail}"
+        );
         assert!(super::tail(&"é".repeat(9000)).len() <= TAIL_BYTES);
     }
 }

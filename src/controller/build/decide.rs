@@ -145,9 +145,15 @@ mod tests {
             last_failure: Some(BuildFailureStatus::default()),
             ..built("h")
         };
-        assert_eq!(decided(&status, Cause::Due, "a", "h"), Decision::FailedBefore);
+        assert_eq!(
+            decided(&status, Cause::Due, "a", "h"),
+            Decision::FailedBefore
+        );
         for (cause, hash) in [(Cause::SpecChanged, "h"), (Cause::Due, "other")] {
-            assert!(matches!(decided(&status, cause, "b", hash), Decision::Build(_)));
+            assert!(matches!(
+                decided(&status, cause, "b", hash),
+                Decision::Build(_)
+            ));
         }
     }
 }

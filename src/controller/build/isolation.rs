@@ -62,13 +62,19 @@ mod tests {
         let namespaces = UserNamespaces::default();
         let at = |second| Timestamp::from_second(second).unwrap();
         let chosen = |wanted, second| namespaces.choose(wanted, at(second));
-        assert_eq!(chosen(Isolation::Auto, 0), builder::Isolation::UserNamespace);
+        assert_eq!(
+            chosen(Isolation::Auto, 0),
+            builder::Isolation::UserNamespace
+        );
         namespaces.refused(at(0));
         assert_eq!(chosen(Isolation::Auto, 10), builder::Isolation::Rootless);
         assert_eq!(
             chosen(Isolation::UserNamespace, 10),
             builder::Isolation::UserNamespace
         );
-        assert_eq!(chosen(Isolation::Auto, 3601), builder::Isolation::UserNamespace);
+        assert_eq!(
+            chosen(Isolation::Auto, 3601),
+            builder::Isolation::UserNamespace
+        );
     }
 }

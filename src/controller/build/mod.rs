@@ -49,7 +49,6 @@ use serde_json::json;
 
 pub(crate) use self::isolation::{Builders, UserNamespaces};
 pub(super) use self::pod::BUILD_UID_LABEL;
-pub(crate) use self::step::CANCEL_ANNOTATION;
 
 use self::attempts::{Attempts, StartError};
 use self::decide::{Decision, Situation};
@@ -111,14 +110,16 @@ pub(super) async fn reconcile(
     let result = Box::pin(reconcile_newest(&cached, &context)).await;
     timer.finish(result.is_ok());
     if result.is_ok() {
-        context.error_pauses.succeeded(&object_key(cached.as_ref()));
+        context
+            .error_pauses
+            .succeeded(&object_key(&key(cached.as_ref())));
     }
     result
 }
 
 /// How a build is called in what is remembered about objects; a mirror may have the same name.
-pub(super) fn object_key(object: &StoredBuild) -> String {
-    format!("ImageBuild {}", key(object))
+pub(super) fn object_key(key: &str) -> String {
+    format!("ImageBuild {key}")
 }
 
 async fn reconcile_newest(cached: &StoredBuild, context: &Context) -> Result<Action, Error> {
@@ -150,7 +151,7 @@ async fn reconcile_newest(cached: &StoredBuild, context: &Context) -> Result<Act
         now: Timestamp::now(),
     };
     // Registries and Git servers may take their time.
-    let Some((_turn, action)) = turn.wait_for(reconciler.run()).await else {
+    let Some((_turn, action)) = turn.wait_for(Box::pin(reconciler.run())).await else {
         return Ok(Action::await_change());
     };
     action
@@ -228,10 +229,14 @@ impl Reconciler<'_> {
             (None, Some(obstacle)) => format!("the pod does not go on: {obstacle}"),
             (None, None) => "the pod is starting".to_owned(),
         };
-        let mut status = self.input(&previous).building(&format!("build {number}: {doing}"));
+        let mut status = self
+            .input(&previous)
+            .building(&format!("build {number}: {doing}"));
         // What the build was started for is still what is observed.
         status.observed_generation = previous.observed_generation;
-        status.last_handled_reconcile_at.clone_from(&previous.last_handled_reconcile_at);
+        status
+            .last_handled_reconcile_at
+            .clone_from(&previous.last_handled_reconcile_at);
         self.write(&status).await?;
         Ok(Action::requeue(FOLLOW_PERIOD))
     }
@@ -333,9 +338,14 @@ impl Reconciler<'_> {
         cause: Cause,
         failure: &BuildFailure,
     ) -> Result<Action, Error> {
-        let mut status = self.input(previous).failed(failure, status::may_pass(failure));
+        let mut status = self
+            .input(previous)
+            .failed(failure, status::may_pass(failure));
         self.plan_next(&mut status, wanted, cause);
-        let soon = self.now.checked_add(FAILURE_PERIOD).unwrap_or(Timestamp::MAX);
+        let soon = self
+            .now
+            .checked_add(FAILURE_PERIOD)
+            .unwrap_or(Timestamp::MAX);
         let planned = status.next_check_time.as_ref().map(|time| time.0);
         status.next_check_time = Some(Time(planned.map_or(soon, |planned| planned.min(soon))));
         if previous.conditions != status.conditions {
@@ -349,7 +359,9 @@ impl Reconciler<'_> {
     /// When triggers are looked at next.
     fn plan_next(&self, status: &mut ImageBuildStatus, wanted: &Wanted, cause: Cause) {
         let after = |delay: Duration| self.now.checked_add(delay).unwrap_or(Timestamp::MAX);
-        status.next_check_time = wanted.check_interval().map(|interval| Time(after(interval)));
+        status.next_check_time = wanted
+            .check_interval()
+            .map(|interval| Time(after(interval)));
         let next = wanted.next_scheduled(self.now).map(Time);
         // What stands for later stays, so that a change of the spec does not skip a time.
         let planned = status.next_schedule_time.take();
@@ -410,10 +422,8 @@ impl Reconciler<'_> {
 
     /// The registries of the output, of base images and of the source.
     async fn registries(&self, wanted: &Wanted) -> Result<Registries, RequestError> {
-        let mut accesses = std::collections::BTreeSet::from([
-            wanted.output_access.clone(),
-            self.pull_access(),
-        ]);
+        let mut accesses =
+            std::collections::BTreeSet::from([wanted.output_access.clone(), self.pull_access()]);
         if let WantedSource::Image { access, .. } = &wanted.source {
             accesses.insert(access.clone());
         }

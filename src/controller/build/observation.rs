@@ -30,7 +30,8 @@ impl AttemptObservation {
 pub(super) fn attempts(pods: &[Pod], uid: &str) -> Vec<AttemptObservation> {
     let ours = pods.iter().filter(|pod| is_controlled_by(*pod, uid));
     ours.filter_map(|pod| {
-        let build: BuildStatus = serde_json::from_str(pod.annotations().get(BUILD_ANNOTATION)?).ok()?;
+        let build: BuildStatus =
+            serde_json::from_str(pod.annotations().get(BUILD_ANNOTATION)?).ok()?;
         Some(AttemptObservation {
             build: BuildStatus {
                 pod: pod.name_any(),
@@ -44,7 +45,10 @@ pub(super) fn attempts(pods: &[Pod], uid: &str) -> Vec<AttemptObservation> {
 }
 
 fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
@@ -125,11 +129,15 @@ pub(super) fn obstacle(pod: &Pod) -> Option<String> {
 
 /// Whether the pod is on a node which has not made its sandbox.
 pub(super) fn has_no_sandbox(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     let is = |type_: &str, expected: &str| {
-        conditions.into_iter().flatten().any(|condition| {
-            condition.type_ == type_ && condition.status == expected
-        })
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition.type_ == type_ && condition.status == expected)
     };
     is("PodScheduled", "True") && is("PodReadyToStartContainers", "False")
 }

@@ -97,7 +97,12 @@ pub(super) fn failure(ending: &Ending, builder: BuilderType, log: &str) -> Optio
             pod_reason,
         } => Some(Failed {
             stage: Some(*stage),
-            ..Failed::new(of_our_stage(*stage, *exit_code, container_reason, pod_reason))
+            ..Failed::new(of_our_stage(
+                *stage,
+                *exit_code,
+                container_reason,
+                pod_reason,
+            ))
         }),
     }
 }
@@ -180,7 +185,9 @@ pub(super) fn retry_pause(failure: &BuildFailure, attempt: i64, limit: i32) -> O
     if !may_pass || attempt > i64::from(limit) {
         return None;
     }
-    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    let doublings = u32::try_from(attempt.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(16);
     Some(
         MIN_RETRY_PAUSE
             .saturating_mul(2u32.saturating_pow(doublings))
@@ -203,8 +210,14 @@ mod tests {
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let infrastructure = of_class(FailureClass::Infrastructure, Reason::PodLost);
-        assert_eq!(retry_pause(&infrastructure, 1, 2), Some(Duration::from_secs(10)));
-        assert_eq!(retry_pause(&infrastructure, 2, 2), Some(Duration::from_secs(20)));
+        assert_eq!(
+            retry_pause(&infrastructure, 1, 2),
+            Some(Duration::from_secs(10))
+        );
+        assert_eq!(
+            retry_pause(&infrastructure, 2, 2),
+            Some(Duration::from_secs(20))
+        );
         assert_eq!(retry_pause(&infrastructure, 3, 2), None);
         for (class, reason) in [
             (FailureClass::Dockerfile, Reason::RunCommandFailed),

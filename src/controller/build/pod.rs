@@ -136,7 +136,12 @@ impl Attempt {
 fn attempt_name(object: &ImageBuild, number: i64, attempt: i64) -> String {
     let uid = object.uid().unwrap_or_default();
     let digest = Digest::sha256(format!("{uid}\n{number}\n{attempt}").as_bytes());
-    let digits: String = digest.as_str().chars().skip("sha256:".len()).take(5).collect();
+    let digits: String = digest
+        .as_str()
+        .chars()
+        .skip("sha256:".len())
+        .take(5)
+        .collect();
     let suffix = format!("{number}-{digits}");
     let prefix = object.name_any().replace('.', "-");
     let prefix: String = prefix
@@ -149,10 +154,13 @@ fn attempt_name(object: &ImageBuild, number: i64, attempt: i64) -> String {
 /// Where the container finds what is mounted into it.
 fn add_secrets(input: &mut AttemptInput<'_>) {
     let spec = &input.object.spec;
-    let secrets = spec.secrets.iter().map(|secret| crate::builder::BuildSecret {
-        id: secret.id.clone(),
-        path: format!("{SECRETS_DIRECTORY}/{}", secret.id),
-    });
+    let secrets = spec
+        .secrets
+        .iter()
+        .map(|secret| crate::builder::BuildSecret {
+            id: secret.id.clone(),
+            path: format!("{SECRETS_DIRECTORY}/{}", secret.id),
+        });
     input.build.secrets = secrets.collect();
     if spec.pull_secret_ref.is_some() {
         input.build.credentials_directory = Some(PULL_DIRECTORY.to_owned());
@@ -241,12 +249,24 @@ impl Volumes {
     /// The Secrets of a registry, where [`worker`] looks for them.
     fn registry(&mut self, kind: &str, access: &AccessReference) -> Vec<Value> {
         let secrets = [
-            ("credentials", worker::CREDENTIALS_DIRECTORY, &access.credentials),
-            ("certificates", worker::CERTIFICATES_DIRECTORY, &access.certificates),
+            (
+                "credentials",
+                worker::CREDENTIALS_DIRECTORY,
+                &access.credentials,
+            ),
+            (
+                "certificates",
+                worker::CERTIFICATES_DIRECTORY,
+                &access.certificates,
+            ),
         ];
         let mounted = secrets.into_iter().filter_map(|(what, directory, secret)| {
             let secret = secret.as_ref()?;
-            Some(self.secret(&format!("{kind}-{what}"), secret, &format!("{directory}/{secret}")))
+            Some(self.secret(
+                &format!("{kind}-{what}"),
+                secret,
+                &format!("{directory}/{secret}"),
+            ))
         });
         mounted.collect()
     }
@@ -291,12 +311,21 @@ fn fetch(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
             mounts.push(volumes.mount("files", &source, build::FILES_DIRECTORY, true));
         }
         MountedFiles::Inline(files) => {
-            let items: Vec<_> = files.keys().map(|key| json!({"key": key, "path": key})).collect();
+            let items: Vec<_> = files
+                .keys()
+                .map(|key| json!({"key": key, "path": key}))
+                .collect();
             let source = json!({"configMap": {"name": name, "items": items}});
             mounts.push(volumes.mount("files", &source, build::FILES_DIRECTORY, true));
         }
     }
-    ours(input, FETCH, &["build-fetch", "--log-format=json"], USER, mounts)
+    ours(
+        input,
+        FETCH,
+        &["build-fetch", "--log-format=json"],
+        USER,
+        &mounts,
+    )
 }
 
 fn build(
@@ -307,39 +336,52 @@ fn build(
     let spec = &input.object.spec;
     let mut mounts = vec![volumes.workspace(true)];
     for (index, secret) in spec.secrets.iter().enumerate() {
-        let items = json!([{"key": secret.secret_ref.key, "path": secret.id}]);
-        let source = json!({"secret": {"secretName": secret.secret_ref.name, "defaultMode": 0o444, "items": items}});
+        let place = &secret.secret_ref;
+        let source = keyed_secret(&place.name, &place.key, &secret.id);
         let path = format!("{SECRETS_DIRECTORY}/{}", secret.id);
-        let mut mount = volumes.mount(&format!("secret-{index}"), &source, &path, true);
+        volumes.mount(&format!("secret-{index}"), &source, &path, true);
         // The file itself, so that each secret has a volume of its own.
-        mount["subPath"] = json!(secret.id);
-        mounts.push(mount);
+        mounts.push(json!({
+            "name": format!("secret-{index}"), "mountPath": path, "subPath": secret.id, "readOnly": true,
+        }));
     }
     if let Some(secret) = &spec.pull_secret_ref {
-        let items = json!([{"key": ".dockerconfigjson", "path": "config.json"}]);
-        let source = json!({"secret": {"secretName": secret.name, "defaultMode": 0o444, "items": items}});
+        let source = keyed_secret(&secret.name, ".dockerconfigjson", "config.json");
         mounts.push(volumes.mount("pull", &source, PULL_DIRECTORY, true));
     }
     if let Some(secret) = &spec.pull_cert_secret_ref {
-        let items = json!([{"key": "ca.crt", "path": "ca.crt"}]);
-        let source = json!({"secret": {"secretName": secret.name, "defaultMode": 0o444, "items": items}});
-        mounts.push(volumes.mount("pull-certificates", &source, PULL_CERTIFICATES_DIRECTORY, true));
+        let source = keyed_secret(&secret.name, "ca.crt", "ca.crt");
+        let path = PULL_CERTIFICATES_DIRECTORY;
+        mounts.push(volumes.mount("pull-certificates", &source, path, true));
     }
-    let mut value = serde_json::to_value(&container.container)?;
-    let own = value["volumeMounts"].as_array().cloned().unwrap_or_default();
-    mounts.extend(own);
-    value["volumeMounts"] = json!(mounts);
-    value["name"] = json!(BUILD);
-    value["image"] = json!(input.builder_image);
-    value["imagePullPolicy"] = json!("IfNotPresent");
-    value["terminationMessagePolicy"] = json!("File");
-    value["resources"] = resources::chosen(&spec.pod).unwrap_or_else(|| {
+    for mount in container.container.volume_mounts.iter().flatten() {
+        mounts.push(serde_json::to_value(mount)?);
+    }
+    let resources = resources::chosen(&spec.pod).unwrap_or_else(|| {
         json!({
             "requests": {"cpu": "100m", "memory": "256Mi"},
             "limits": {"memory": "4Gi", "ephemeral-storage": "20Gi"},
         })
     });
-    Ok(value)
+    let described = serde_json::to_value(&container.container)?;
+    let mut members = described.as_object().cloned().unwrap_or_default();
+    for (name, value) in [
+        ("name", json!(BUILD)),
+        ("image", json!(input.builder_image)),
+        ("imagePullPolicy", json!("IfNotPresent")),
+        ("volumeMounts", json!(mounts)),
+        ("resources", resources),
+    ] {
+        members.insert(name.to_owned(), value);
+    }
+    Ok(Value::Object(members))
+}
+
+/// One key of a Secret as a file, readable by whoever the container is; nobody else mounts it.
+fn keyed_secret(name: &str, key: &str, file: &str) -> Value {
+    json!({"secret": {
+        "secretName": name, "defaultMode": 0o444, "items": [{"key": key, "path": file}],
+    }})
 }
 
 fn publish(
@@ -359,7 +401,13 @@ fn publish(
     ];
     mounts.extend(volumes.registry("output", &input.plan.output.access));
     let user = container.publish_user.unwrap_or(USER);
-    ours(input, PUBLISH, &["build-publish", "--log-format=json"], user, mounts)
+    ours(
+        input,
+        PUBLISH,
+        &["build-publish", "--log-format=json"],
+        user,
+        &mounts,
+    )
 }
 
 /// A container with our own image: no rights, whoever it is.
@@ -368,7 +416,7 @@ fn ours(
     name: &str,
     arguments: &[&str],
     user: i64,
-    mounts: Vec<Value>,
+    mounts: &[Value],
 ) -> Value {
     json!({
         "name": name,

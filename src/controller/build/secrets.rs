@@ -26,7 +26,9 @@ pub(super) async fn missing(
         let Some(secret) = request(secrets.get_opt(name)).await? else {
             return Ok(Some(failure(
                 Reason::SecretNotFound,
-                format!("Secret {name} does not exist in this namespace; create it or correct the reference"),
+                format!(
+                    "Secret {name} does not exist in this namespace; create it or correct the reference"
+                ),
             )));
         };
         let has_key = secret.data.is_some_and(|data| data.contains_key(key));
@@ -54,7 +56,10 @@ pub(super) async fn scrub(
     object: &ImageBuild,
     text: String,
 ) -> Result<String, RequestError> {
-    let names: BTreeSet<&str> = needed_secrets(object).into_iter().map(|(name, _)| name).collect();
+    let names: BTreeSet<&str> = needed_secrets(object)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let mut values = Vec::new();
     for name in names {
         let secret = request(secrets.get_opt(name)).await?;
@@ -86,7 +91,11 @@ mod tests {
 
     #[test]
     fn values_and_their_lines_are_taken_out() {
-        let values = [b"token-1234\nsecond line\n".to_vec(), b"abc".to_vec(), vec![0xff, 0xfe]];
+        let values = [
+            b"token-1234\nsecond line\n".to_vec(),
+            b"abc".to_vec(),
+            vec![0xff, 0xfe],
+        ];
         let text = "got token-1234 and second line, abc".to_owned();
         assert_eq!(without(text, &values), "got *** and ***, abc");
     }

@@ -61,7 +61,11 @@ impl Sources<'_> {
         Ok(match wanted {
             WantedSource::Git { .. } => return self.git(wanted).await,
             WantedSource::Inline(files) => Ok(ResolvedSource {
-                status: of_digest(digest_of_files(files.iter().map(|(name, content)| (name, content.as_bytes())))),
+                status: of_digest(&digest_of_files(
+                    files
+                        .iter()
+                        .map(|(name, content)| (name, content.as_bytes())),
+                )),
                 planned: PlannedSource::Files,
                 files: MountedFiles::Inline(files.clone()),
             }),
@@ -72,7 +76,7 @@ impl Sources<'_> {
                 checksum,
                 insecure,
             } => Ok(ResolvedSource {
-                status: of_digest(checksum.clone()),
+                status: of_digest(checksum),
                 planned: PlannedSource::Http {
                     url: url.clone(),
                     checksum: checksum.clone(),
@@ -83,10 +87,7 @@ impl Sources<'_> {
         })
     }
 
-    async fn git(
-        &self,
-        wanted: &WantedSource,
-    ) -> Result<Resolved<ResolvedSource>, RequestError> {
+    async fn git(&self, wanted: &WantedSource) -> Result<Resolved<ResolvedSource>, RequestError> {
         let WantedSource::Git {
             url,
             revision,
@@ -96,7 +97,10 @@ impl Sources<'_> {
             insecure,
         } = wanted
         else {
-            return Ok(Err(source_failure(Reason::InvalidSpec, "not a Git repository")));
+            return Ok(Err(source_failure(
+                Reason::InvalidSpec,
+                "not a Git repository",
+            )));
         };
         let credentials = match secret {
             None => GitCredentials::default(),
@@ -143,7 +147,7 @@ impl Sources<'_> {
         url: &GitUrl,
     ) -> Result<Resolved<GitCredentials>, RequestError> {
         let Some(secret) = request(self.secrets.get_opt(name)).await? else {
-            return Ok(Err(of_failure(secret_not_found(name))));
+            return Ok(Err(of_failure(&secret_not_found(name))));
         };
         let values = secret.data.unwrap_or_default().into_iter();
         let values = values.map(|(key, value)| (key, value.0)).collect();
@@ -163,10 +167,16 @@ impl Sources<'_> {
         };
         let text = found.data.unwrap_or_default();
         let binary = found.binary_data.unwrap_or_default();
-        let files = text.iter().map(|(name, content)| (name, content.as_bytes()));
-        let files = files.chain(binary.iter().map(|(name, content)| (name, content.0.as_slice())));
+        let files = text
+            .iter()
+            .map(|(name, content)| (name, content.as_bytes()));
+        let files = files.chain(
+            binary
+                .iter()
+                .map(|(name, content)| (name, content.0.as_slice())),
+        );
         Ok(Ok(ResolvedSource {
-            status: of_digest(digest_of_files(files)),
+            status: of_digest(&digest_of_files(files)),
             planned: PlannedSource::Files,
             files: MountedFiles::ConfigMap(name.to_owned()),
         }))
@@ -178,12 +188,15 @@ impl Sources<'_> {
         access: &AccessReference,
     ) -> Resolved<ResolvedSource> {
         let found = self.registries.head(Side::Source, reference, access).await;
-        let head = found.map_err(of_failure)?.ok_or_else(|| {
-            let message = format!("{reference} does not exist; push it or correct the reference");
-            source_failure(Reason::SourceNotFound, &message)
-        })?;
+        let head = found
+            .map_err(|failure| of_failure(&failure))?
+            .ok_or_else(|| {
+                let message =
+                    format!("{reference} does not exist; push it or correct the reference");
+                source_failure(Reason::SourceNotFound, &message)
+            })?;
         Ok(ResolvedSource {
-            status: of_digest(head.digest.clone()),
+            status: of_digest(&head.digest),
             planned: PlannedSource::Image {
                 reference: reference.with_digest(head.digest),
                 access: access.clone(),
@@ -204,7 +217,7 @@ async fn resolve_reference(
         .map_err(|error| source_failure(error.reason, &error.message))
 }
 
-fn of_digest(digest: Digest) -> SourceStatus {
+fn of_digest(digest: &Digest) -> SourceStatus {
     SourceStatus {
         digest: Some(digest.to_string()),
         ..SourceStatus::default()
@@ -213,7 +226,9 @@ fn of_digest(digest: Digest) -> SourceStatus {
 
 /// The same for the same files, in whatever order.
 fn digest_of_files<'a>(files: impl Iterator<Item = (&'a String, &'a [u8])>) -> Digest {
-    let files: BTreeMap<&str, &[u8]> = files.map(|(name, content)| (name.as_str(), content)).collect();
+    let files: BTreeMap<&str, &[u8]> = files
+        .map(|(name, content)| (name.as_str(), content))
+        .collect();
     let mut text = String::new();
     for (name, content) in files {
         text.push_str(name);
@@ -225,7 +240,7 @@ fn digest_of_files<'a>(files: impl Iterator<Item = (&'a String, &'a [u8])>) -> D
 }
 
 /// A failure of a registry or of a Secret, as one of the source.
-pub(super) fn of_failure(failure: Failure) -> BuildFailure {
+pub(super) fn of_failure(failure: &Failure) -> BuildFailure {
     source_failure(failure.reason, &failure.message)
 }
 

@@ -13,17 +13,23 @@ pub(super) enum SpecError {
     NoRevision,
     #[error("spec.{field}: not a duration such as 30m or 1h30m")]
     Duration { field: &'static str },
-    #[error("spec.{field}: expected a relative path that stays in the source, such as deploy/Dockerfile")]
+    #[error(
+        "spec.{field}: expected a relative path that stays in the source, such as deploy/Dockerfile"
+    )]
     Path { field: &'static str },
     #[error("spec.{field}: {source}")]
     Reference {
         field: &'static str,
         source: ReferenceError,
     },
-    #[error("spec.output.repository: a repository has neither tag nor digest; tags belong to output.tags")]
+    #[error(
+        "spec.output.repository: a repository has neither tag nor digest; tags belong to output.tags"
+    )]
     RepositoryWithTag,
     #[error("spec.output.tags[{index}]: {problem}")]
     Tag { index: usize, problem: String },
+    #[error("the operator runs on a platform that images cannot be built for")]
+    Platform,
     #[error("spec.output.compression: not a level of this algorithm")]
     Compression,
     #[error("spec.source.git.url: {0}")]
@@ -33,7 +39,9 @@ pub(super) enum SpecError {
         field: &'static str,
         source: NameError,
     },
-    #[error("spec.source.inline.files: {name} has another name than a file of a ConfigMap may have: letters, digits, -, . and _")]
+    #[error(
+        "spec.source.inline.files: {name} has another name than a file of a ConfigMap may have: letters, digits, -, . and _"
+    )]
     FileName { name: String },
     #[error("spec.source.inline.files: {name} stands there, and is the Dockerfile as well")]
     DockerfileTwice { name: String },

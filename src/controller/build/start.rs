@@ -11,13 +11,15 @@ use super::spec_error::SpecError;
 use super::tags::{TagContext, tags};
 use super::wanted::{Wanted, builder_type};
 use super::{
-    Cause, Error, FOLLOW_PERIOD, NEXT_STEP, Reconciler, StartError, because, inputs, isolation, secrets,
+    Cause, Error, FOLLOW_PERIOD, NEXT_STEP, Reconciler, StartError, because, inputs, isolation,
+    secrets,
 };
 use crate::api::{BuildStatus, BuildTrigger, BuilderStatus, ImageBuildStatus};
-use crate::build::{BuildFailure, BuildPlan, CONTEXT_DIRECTORY, FailureClass, ImageForm, PlannedOutput};
+use crate::build::{
+    BuildFailure, BuildPlan, CONTEXT_DIRECTORY, FailureClass, ImageForm, PlannedOutput,
+};
 use crate::builder::{self, Build};
 use crate::controller::events::Severity;
-use crate::oci::Platform;
 use crate::reason::Reason;
 
 impl Reconciler<'_> {
@@ -40,14 +42,17 @@ impl Reconciler<'_> {
             start_time: Some(Time(self.now)),
             ..BuildStatus::default()
         };
-        let mut status = self.input(previous).building(&format!("build {number} starts"));
+        let mut status = self
+            .input(previous)
+            .building(&format!("build {number} starts"));
         self.plan_next(&mut status, wanted, cause);
         let started = self.attempt(&mut status, wanted, source, build).await?;
         match started {
             Ok(()) => {
                 self.write(&status).await?;
                 let message = format!("build {number} starts: {}", because(trigger));
-                self.tell(Severity::Normal, Reason::Progressing, message).await;
+                self.tell(Severity::Normal, Reason::Progressing, message)
+                    .await;
                 Ok(Action::requeue(FOLLOW_PERIOD))
             }
             Err(NotStarted::Spec(error)) => self.refuse(previous, &error).await,
@@ -71,7 +76,9 @@ impl Reconciler<'_> {
         let source = match self.source(&wanted, &registries).await? {
             Ok(source) => source,
             Err(failure) => {
-                return self.not_possible(&previous, &wanted, Cause::Due, &failure).await;
+                return self
+                    .not_possible(&previous, &wanted, Cause::Due, &failure)
+                    .await;
             }
         };
         let hash = inputs::of(&self.spec_inputs, &source.status, &previous.base_images);
@@ -91,7 +98,8 @@ impl Reconciler<'_> {
             }
             Err(NotStarted::Spec(error)) => self.refuse(&previous, &error).await,
             Err(NotStarted::Failure(failure)) => {
-                self.not_possible(&previous, &wanted, Cause::Due, &failure).await
+                self.not_possible(&previous, &wanted, Cause::Due, &failure)
+                    .await
             }
         }
     }
@@ -113,7 +121,9 @@ impl Reconciler<'_> {
         let Some(image) = spec.builder.image.as_ref().or(configured) else {
             return Ok(Err(NotStarted::Spec(SpecError::NoBuilderImage)));
         };
-        let isolation = context.user_namespaces.choose(spec.builder.isolation, self.now);
+        let isolation = context
+            .user_namespaces
+            .choose(spec.builder.isolation, self.now);
         let plan = match self.plan(wanted, source, build.number) {
             Ok(plan) => plan,
             Err(error) => return Ok(Err(NotStarted::Spec(error))),
@@ -208,17 +218,20 @@ impl Reconciler<'_> {
     /// The build as builders are told of it, without its secrets.
     fn described(&self, wanted: &Wanted, isolation: builder::Isolation) -> Build {
         let spec = &self.object.spec;
-        let arguments = spec.build_args.iter().map(|argument| builder::BuildArgument {
-            name: argument.name.clone(),
-            value: argument.value.clone(),
-        });
+        let arguments = spec
+            .build_args
+            .iter()
+            .map(|argument| builder::BuildArgument {
+                name: argument.name.clone(),
+                value: argument.value.clone(),
+            });
         Build {
             context: CONTEXT_DIRECTORY.to_owned(),
             dockerfile: wanted.dockerfile.to_string(),
             target: spec.target.clone(),
             arguments: arguments.collect(),
             secrets: Vec::new(),
-            platform: Platform::host(),
+            platform: wanted.platform.clone(),
             cache: None,
             insecure_registries: Vec::new(),
             authorities: None,
@@ -238,4 +251,3 @@ enum NotStarted {
 
 /// How long a pod may be on a node without a sandbox, before that is taken for a node without user namespaces.
 pub(super) const SANDBOX_PATIENCE: Duration = Duration::from_secs(30);
-

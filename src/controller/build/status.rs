@@ -46,8 +46,18 @@ impl StatusInput<'_> {
         let message = bounded(message);
         let conditions = self
             .conditions()
-            .set(ConditionType::Ready, "Unknown", Reason::Progressing, message.clone())
-            .set(ConditionType::Reconciling, "True", Reason::Progressing, message);
+            .set(
+                ConditionType::Ready,
+                "Unknown",
+                Reason::Progressing,
+                message.clone(),
+            )
+            .set(
+                ConditionType::Reconciling,
+                "True",
+                Reason::Progressing,
+                message,
+            );
         self.observed(conditions.build())
     }
 
@@ -57,18 +67,24 @@ impl StatusInput<'_> {
         let message = image.map_or_else(String::new, |image| {
             format!("{} is in the registry", image.reference)
         });
-        let conditions =
-            self.conditions()
-                .set(ConditionType::Ready, "True", Reason::Succeeded, bounded(&message));
+        let conditions = self.conditions().set(
+            ConditionType::Ready,
+            "True",
+            Reason::Succeeded,
+            bounded(&message),
+        );
         self.observed(conditions.build())
     }
 
     /// There is no image for this spec. It is looked at or tried again by itself if `again`.
     pub(super) fn failed(&self, failure: &BuildFailure, again: bool) -> ImageBuildStatus {
         let message = bounded(&failure.message);
-        let conditions =
-            self.conditions()
-                .set(ConditionType::Ready, "False", failure.reason, message.clone());
+        let conditions = self.conditions().set(
+            ConditionType::Ready,
+            "False",
+            failure.reason,
+            message.clone(),
+        );
         let conditions = if again {
             conditions.set(
                 ConditionType::Reconciling,
@@ -108,7 +124,9 @@ pub(super) fn end_build(
         result,
         trigger: build.trigger,
         digest: digest.filter(|_| result == BuildResult::Succeeded),
-        source: source.filter(|source| !source.is_empty()).map(str::to_owned),
+        source: source
+            .filter(|source| !source.is_empty())
+            .map(str::to_owned),
         reason: failure.as_ref().map(|failure| failure.reason.clone()),
         start_time: build.start_time.clone(),
         duration: duration(build, now),
@@ -172,8 +190,12 @@ mod tests {
         let previous = ImageBuildStatus::default();
         let word = |text: &str| Some(text.to_owned());
         let shown = |status: ImageBuildStatus| {
-            [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled]
-                .map(|type_| condition(&status, type_).map(|(status, _)| status))
+            [
+                ConditionType::Ready,
+                ConditionType::Reconciling,
+                ConditionType::Stalled,
+            ]
+            .map(|type_| condition(&status, type_).map(|(status, _)| status))
         };
         let failure = BuildFailure {
             class: FailureClass::Dockerfile,

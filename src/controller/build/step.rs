@@ -112,7 +112,10 @@ fn going_on(
             Step::Wait(left)
         };
     }
-    let Some(attempt) = attempts.iter().find(|attempt| attempt.build.pod == build.pod) else {
+    let Some(attempt) = attempts
+        .iter()
+        .find(|attempt| attempt.build.pod == build.pod)
+    else {
         return Step::Lose;
     };
     let asked = is_cancelled(object, build.number);
@@ -173,7 +176,10 @@ mod tests {
     }
 
     fn running(object: &mut Value) {
-        object["status"]["build"].as_object_mut().unwrap().remove("completionTime");
+        object["status"]["build"]
+            .as_object_mut()
+            .unwrap()
+            .remove("completionTime");
     }
 
     fn pod(number: i64, ended: bool) -> AttemptObservation {
@@ -228,14 +234,23 @@ mod tests {
             suspend(object);
             running(object);
         });
-        assert_eq!(step(&going_on, &[pod(7, false)]), Step::Follow("app-7".to_owned()));
+        assert_eq!(
+            step(&going_on, &[pod(7, false)]),
+            Step::Follow("app-7".to_owned())
+        );
     }
 
     #[test]
     fn a_build_is_followed_to_its_end() {
         let object = idle(running);
-        assert_eq!(step(&object, &[pod(7, false)]), Step::Follow("app-7".to_owned()));
-        assert_eq!(step(&object, &[pod(7, true)]), Step::Collect("app-7".to_owned()));
+        assert_eq!(
+            step(&object, &[pod(7, false)]),
+            Step::Follow("app-7".to_owned())
+        );
+        assert_eq!(
+            step(&object, &[pod(7, true)]),
+            Step::Collect("app-7".to_owned())
+        );
         assert_eq!(step(&object, &[]), Step::Lose);
     }
 

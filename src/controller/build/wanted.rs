@@ -17,7 +17,7 @@ use crate::controller::spec;
 use crate::convert::Conversion;
 use crate::copy::AccessReference;
 use crate::git::{CommitId, GitUrl, ReferenceName};
-use crate::oci::{Digest, Reference};
+use crate::oci::{Digest, Platform, Reference};
 
 /// How often a source is looked at that has no trigger of its own: not at all.
 const NEVER: Option<Duration> = None;
@@ -31,6 +31,8 @@ pub(super) struct Wanted {
     pub(super) source: WantedSource,
     /// The Dockerfile, below the context.
     pub(super) dockerfile: ContextPath,
+    /// What the image runs on: the same as the operator.
+    pub(super) platform: Platform,
     /// The repository of the image. The tag of this reference means nothing.
     pub(super) output: Reference,
     /// With whose rights the image is pushed.
@@ -91,16 +93,16 @@ struct Schedule {
 
 impl Wanted {
     pub(super) fn new(written: &ImageBuildSpec) -> Result<Self, SpecError> {
-        let dockerfile = written
-            .dockerfile
-            .parse()
-            .map_err(|_| SpecError::Path { field: "dockerfile" })?;
+        let dockerfile = written.dockerfile.parse().map_err(|_| SpecError::Path {
+            field: "dockerfile",
+        })?;
         let triggers = &written.triggers;
         let interval = |field, trigger: Option<&IntervalTrigger>| match trigger {
             None => Ok(NEVER),
             Some(trigger) => duration(field, &trigger.interval).map(Some),
         };
         Ok(Self {
+            platform: own_platform()?,
             timeout: duration("timeout", &written.timeout)?,
             source: source(&written.source, &dockerfile)?,
             dockerfile,
@@ -127,8 +129,22 @@ impl Wanted {
 
     /// The shortest pause after which something outside is looked at.
     pub(super) fn check_interval(&self) -> Option<Duration> {
-        self.source_interval.into_iter().chain(self.base_interval).min()
+        self.source_interval
+            .into_iter()
+            .chain(self.base_interval)
+            .min()
     }
+}
+
+fn own_platform() -> Result<Platform, SpecError> {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{architecture}")
+        .parse()
+        .map_err(|_| SpecError::Platform)
 }
 
 fn duration(field: &'static str, text: &str) -> Result<Duration, SpecError> {
@@ -143,7 +159,11 @@ fn output(repository: &str) -> Result<Reference, SpecError> {
         .parse()
         .map_err(|source| SpecError::Reference { field, source })?;
     // A repository has neither; `latest` is what a reference without a tag has.
-    if repository.contains('@') || reference.tag().is_some_and(|tag| repository.ends_with(&format!(":{tag}"))) {
+    if repository.contains('@')
+        || reference
+            .tag()
+            .is_some_and(|tag| repository.ends_with(&format!(":{tag}")))
+    {
         return Err(SpecError::RepositoryWithTag);
     }
     Ok(reference)
@@ -155,7 +175,9 @@ fn source(source: &BuildSource, dockerfile: &ContextPath) -> Result<WantedSource
         return Ok(WantedSource::Git {
             url: git.url.parse().map_err(SpecError::GitUrl)?,
             revision: revision(&git.r#ref)?,
-            path: path.map_err(|_| SpecError::Path { field: "source.git.path" })?,
+            path: path.map_err(|_| SpecError::Path {
+                field: "source.git.path",
+            })?,
             submodules: git.submodules,
             secret: git.secret_ref.as_ref().map(|secret| secret.name.clone()),
             insecure: git.insecure,
@@ -164,15 +186,15 @@ fn source(source: &BuildSource, dockerfile: &ContextPath) -> Result<WantedSource
     if let Some(inline) = &source.inline {
         let mut files = inline.files.clone();
         let name = dockerfile.to_string();
-        if files.insert(name.clone(), inline.dockerfile.clone()).is_some() {
+        if files
+            .insert(name.clone(), inline.dockerfile.clone())
+            .is_some()
+        {
             return Err(SpecError::DockerfileTwice { name });
         }
-        match files.into_keys().find(|name| !is_file_name(name)) {
-            Some(name) => return Err(SpecError::FileName { name }),
-            None => {}
+        if let Some(name) = files.keys().find(|name| !is_file_name(name)) {
+            return Err(SpecError::FileName { name: name.clone() });
         }
-        let mut files = inline.files.clone();
-        files.insert(name, inline.dockerfile.clone());
         return Ok(WantedSource::Inline(files));
     }
     if let Some(config_map) = &source.config_map_ref {
@@ -184,7 +206,8 @@ fn source(source: &BuildSource, dockerfile: &ContextPath) -> Result<WantedSource
             .reference
             .parse()
             .map_err(|source| SpecError::Reference { field, source })?;
-        let (credentials, certificates) = (image.secret_ref.as_ref(), image.cert_secret_ref.as_ref());
+        let (credentials, certificates) =
+            (image.secret_ref.as_ref(), image.cert_secret_ref.as_ref());
         return Ok(WantedSource::Image {
             reference,
             access: spec::access_reference(credentials, certificates, image.insecure),
@@ -208,14 +231,21 @@ fn revision(reference: &GitReference) -> Result<Revision, SpecError> {
             .map_err(|source| SpecError::GitName { field, source })
     };
     match reference {
-        GitReference { commit: Some(commit), .. } => commit
+        GitReference {
+            commit: Some(commit),
+            ..
+        } => commit
             .parse()
             .map(Revision::Commit)
-            .map_err(|source| SpecError::GitName { field: "commit", source }),
+            .map_err(|source| SpecError::GitName {
+                field: "commit",
+                source,
+            }),
         GitReference { tag: Some(tag), .. } => of_reference("tag", ReferenceName::tag(tag)),
-        GitReference { branch: Some(branch), .. } => {
-            of_reference("branch", ReferenceName::branch(branch))
-        }
+        GitReference {
+            branch: Some(branch),
+            ..
+        } => of_reference("branch", ReferenceName::branch(branch)),
         GitReference { .. } => Err(SpecError::NoRevision),
     }
 }
@@ -223,7 +253,11 @@ fn revision(reference: &GitReference) -> Result<Revision, SpecError> {
 /// Whether a `ConfigMap` can hold a file under this name.
 fn is_file_name(name: &str) -> bool {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "-._".contains(character);
-    !name.is_empty() && name.len() <= 253 && name.chars().all(is_plain) && !name.starts_with("..") && name != "."
+    !name.is_empty()
+        && name.len() <= 253
+        && name.chars().all(is_plain)
+        && !name.starts_with("..")
+        && name != "."
 }
 
 fn conversion(output: &BuildOutput) -> Result<Conversion, SpecError> {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::spec_error::SpecError;
 use crate::api::{
-    self, ImageMirrorSpec, IndexPolicy, OidcIdentity,
-    ReferrerMode, ReferrerRules, SecretReference, Verification, VerificationProvider,
+    self, ImageMirrorSpec, IndexPolicy, OidcIdentity, ReferrerMode, ReferrerRules, SecretReference,
+    Verification, VerificationProvider,
 };
 use crate::controller::spec;
 use crate::convert::{Compression, Conversion, Format};

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::job::owned_labels;
 use super::ledger::Written;
-use crate::controller::ARGOCD_IGNORE_UPDATES_ANNOTATION;
 use crate::api::{FIELD_MANAGER, IMAGE_REPORT_KEY, ImageMirror, ImageStatus, is_report_of};
+use crate::controller::ARGOCD_IGNORE_UPDATES_ANNOTATION;
 use crate::controller::request::{RequestError, request};
 use crate::packed::{self, PackError};
 

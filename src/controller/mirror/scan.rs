@@ -8,10 +8,10 @@ use std::sync::Arc;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 
-use crate::controller::registries::{Registries, naming_secret};
 use super::spec_error::SpecError;
 use super::wanted::{Selected, UnlistedRepository, Wanted, WantedImage, WantedRepository};
 use crate::controller::creation_times::Creation;
+use crate::controller::registries::{Registries, naming_secret};
 use crate::copy::{Failure, Side};
 use crate::inspect::creation_time;
 use crate::oci::{Digest, Reference, Tag};

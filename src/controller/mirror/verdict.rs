@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::decide::{EndedRun, Situation};
-use crate::controller::registries::naming_secret;
 use super::scan::ImageScan;
 use super::step::Trigger;
 use crate::api::{ConversionStatus, DestinationStatus, DriftPolicy, ImageState, ImageStatus};
+use crate::controller::registries::naming_secret;
 use crate::copy::{Failure, PlannedDestination, TagPolicy};
 use crate::oci::{Digest, Reference};
 use crate::reason::Reason;

@@ -9,9 +9,7 @@ use super::claims::{ClaimedTags, RepositoryName, SelectedTags, repository_name};
 use super::form::Form;
 use super::prune::PruneRules;
 use super::spec_error::SpecError;
-use crate::api::{
-    Destination, ExistingPolicy, ImageMirrorSpec, LatestOrder, Source, TagRules,
-};
+use crate::api::{Destination, ExistingPolicy, ImageMirrorSpec, LatestOrder, Source, TagRules};
 use crate::controller::spec;
 use crate::copy::{AccessReference, DestinationTemplate, Failure, PlannedDestination, TagPolicy};
 use crate::oci::{Reference, Tag};

@@ -82,6 +82,7 @@ pub(super) async fn fetch(
         "context fetched"
     );
     Ok(Fetched {
+        base_images: Vec::new(),
         commit_time,
         files: surveyed.files,
         bytes: surveyed.bytes,
