@@ -13,6 +13,11 @@
 {{ .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "transship.fullname" .) "default") }}
 {{- end }}
 
+{{- /* An image by digest, or else by tag. */ -}}
+{{- define "transship.reference" -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end }}
+{{- end }}
+
 {{- define "transship.image" -}}
 {{- with .Values.image -}}
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
