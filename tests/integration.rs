@@ -8,6 +8,7 @@
 )]
 
 mod bad_specs;
+mod build;
 mod cli;
 mod copy;
 mod definitions;

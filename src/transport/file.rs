@@ -19,8 +19,20 @@ use super::{BlobError, ByteStream, Error, VerifiedBlob};
 /// Bytes of a blob that are read at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// What stands where a file of an image should be.
-const NO_FILE: &str = "a link or a special file stands in the place of a file of the image";
+/// What stands where a file of an image should be. It is the place's fault, not the disk's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoFile {
+    #[error("a link or a special file stands in the place of a file of the image")]
+    Special,
+    #[error("a file of the image is larger than it may be")]
+    TooLarge,
+}
+
+impl From<NoFile> for io::Error {
+    fn from(problem: NoFile) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, problem)
+    }
+}
 
 /// The file `name` below the directory `root`, if it is one: not a link, which could lead anywhere, neither
 /// itself nor a directory on the way; not a pipe, which could be waited for. [`None`] when there is nothing.
@@ -29,7 +41,7 @@ pub(super) fn open_regular(root: &Path, name: &str) -> io::Result<Option<File>> 
         Ok(file) => Ok(Some(file)),
         Err(Errno::NOENT) => Ok(None),
         // A link on the way is no directory to whoever follows none.
-        Err(Errno::LOOP | Errno::NOTDIR) => Err(no_file()),
+        Err(Errno::LOOP | Errno::NOTDIR) => Err(NoFile::Special.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -56,10 +68,6 @@ fn open_below(root: &Path, name: &str) -> Result<File, Errno> {
     openat(&parent, name, read | alone, Mode::empty()).map(File::from)
 }
 
-fn no_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, NO_FILE)
-}
-
 /// The file `name` below `root`, which somebody wrote who may mean harm: [`open_regular`] for a file that
 /// has to be there. Messages call it `place`.
 pub(crate) async fn open_foreign(place: &str, root: &Path, name: &str) -> Result<File, Error> {
@@ -80,7 +88,7 @@ pub(super) fn read_regular(root: &Path, name: &str, limit: usize) -> io::Result<
     };
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     if length > limit {
-        return Err(io::ErrorKind::FileTooLarge.into());
+        return Err(NoFile::TooLarge.into());
     }
     let mut content = vec![0; length];
     file.read_exact_at(&mut content, 0)?;
@@ -236,7 +244,7 @@ mod tests {
         let root = root();
         symlink(target, root.path().join(link)).unwrap();
         let error = open_regular(&root.path().join("layout"), name).unwrap_err();
-        assert_eq!(error.to_string(), NO_FILE);
+        assert_eq!(error.to_string(), NoFile::Special.to_string());
     }
 
     #[rstest]
@@ -256,6 +264,6 @@ mod tests {
         let opening = tokio::task::spawn_blocking(move || open_regular(&layout, name));
         let opened = tokio::time::timeout(Duration::from_secs(60), opening).await;
         let error = opened.unwrap().unwrap().unwrap_err();
-        assert_eq!(error.to_string(), NO_FILE);
+        assert_eq!(error.to_string(), NoFile::Special.to_string());
     }
 }

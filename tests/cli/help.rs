@@ -17,6 +17,8 @@ fn output(arguments: &[&str]) -> String {
 fn help_texts() {
     for command in [
         "",
+        "build-fetch",
+        "build-publish",
         "completion",
         "controller",
         "convert",

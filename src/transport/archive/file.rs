@@ -10,6 +10,7 @@ use futures::{StreamExt as _, stream};
 
 use super::tar_index::{Extent, TarError, TarIndex};
 use crate::oci::Digest;
+use crate::transport::file::NoFile;
 use crate::transport::{ByteStream, Error};
 
 /// Bytes that are read at once.
@@ -128,10 +129,18 @@ where
         .await
         .map_err(io::Error::from)
         .and_then(|result| result)
-        .map_err(|source| Error::File {
-            place: place.to_owned(),
-            source,
-        })
+        .map_err(|source| file_failure(place.to_owned(), source))
+}
+
+fn file_failure(place: String, source: io::Error) -> Error {
+    let no_file = source.get_ref().and_then(|it| it.downcast_ref::<NoFile>());
+    match no_file {
+        Some(problem) => Error::Malformed {
+            place,
+            problem: problem.to_string(),
+        },
+        None => Error::File { place, source },
+    }
 }
 
 fn tar_failure(place: &str, error: TarError) -> Error {

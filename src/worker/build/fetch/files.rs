@@ -36,8 +36,8 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), BuildFailure> {
                 fs::copy(entry.path(), target).map_err(|error| failed(&error))?;
             } else {
                 return Err(invalid(format!(
-                    "{:?} is no file of a ConfigMap",
-                    entry.file_name()
+                    "{} is no file of a ConfigMap",
+                    entry.file_name().display()
                 )));
             }
         }

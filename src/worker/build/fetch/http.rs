@@ -112,7 +112,7 @@ async fn download(
     let answer = timeout(IDLE_TIMEOUT, client.get(url.clone()).send()).await;
     let answer = match answer {
         Err(_) => return Err(Attempt::Again("it does not answer".to_owned())),
-        Ok(Err(error)) => return Err(failed(&place, error)),
+        Ok(Err(error)) => return Err(failed(&place, &error)),
         Ok(Ok(answer)) => answer,
     };
     check_status(&place, answer.status())?;
@@ -122,7 +122,7 @@ async fn download(
     let mut bytes: u64 = 0;
     let mut content = answer.bytes_stream();
     while let Some(piece) = content.next().await {
-        let piece = piece.map_err(|error| failed(&place, error))?;
+        let piece = piece.map_err(|error| failed(&place, &error))?;
         bytes += piece.len() as u64;
         if bytes > MAX_BYTES {
             let message = format!("{place} has more than {MAX_BYTES} bytes");
@@ -169,12 +169,12 @@ fn check_status(place: &str, status: StatusCode) -> Result<(), Attempt> {
     }
 }
 
-fn failed(place: &str, error: reqwest::Error) -> Attempt {
+fn failed(place: &str, error: &reqwest::Error) -> Attempt {
     if error.is_redirect() {
         let message = format!("{place} leads on too often, or to an address without TLS");
         return Attempt::Over(of_source(Reason::SourceUnreachable, message));
     }
-    if is_untrusted(&error) {
+    if is_untrusted(error) {
         let message = format!("the certificate of {place} is not trusted");
         return Attempt::Over(of_source(Reason::TlsUntrusted, message));
     }

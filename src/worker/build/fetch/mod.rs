@@ -42,7 +42,7 @@ pub(super) async fn fetch(
         } => {
             let commit = Commit {
                 url,
-                commit,
+                id: commit,
                 reference: reference.as_ref(),
                 path: path.as_ref(),
                 submodules: *submodules,
@@ -92,7 +92,7 @@ pub(super) async fn fetch(
 /// What of a repository is the context.
 struct Commit<'a> {
     url: &'a GitUrl,
-    commit: &'a CommitId,
+    id: &'a CommitId,
     reference: Option<&'a ReferenceName>,
     path: Option<&'a ContextPath>,
     submodules: bool,
@@ -105,14 +105,14 @@ async fn fetch_commit(
 ) -> Result<i64, BuildFailure> {
     let checkout = Checkout {
         url: commit.url,
-        commit: commit.commit,
+        commit: commit.id,
         reference: commit.reference,
         path: commit.path.map(AsRef::<Path>::as_ref),
         submodules: commit.submodules,
         directory: &options.context,
         workspace: &options.workspace,
     };
-    tracing::info!(repository = %commit.url, commit = %commit.commit, "fetching");
+    tracing::info!(repository = %commit.url, commit = %commit.id, "fetching");
     git::fetch(&checkout, access, &options.scratch, GIT_LIMIT)
         .await
         .map_err(of_git)

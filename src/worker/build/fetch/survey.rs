@@ -69,7 +69,10 @@ pub(super) fn settle(context: &Path, time: i64) -> Result<Surveyed, BuildFailure
                 };
                 fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(failed)?;
             } else {
-                return Err(invalid(format!("{name:?} of the context is no file")));
+                return Err(invalid(format!(
+                    "{} of the context is no file",
+                    name.display()
+                )));
             }
             set_time(&path, time).map_err(failed)?;
         }
@@ -95,46 +98,44 @@ fn set_time(path: &Path, time: i64) -> io::Result<()> {
 
 /// Refuses a link that leads out of the context, by whatever other links.
 fn check_link(context: &Path, link: &Path) -> Result<(), BuildFailure> {
-    let stays = stays_inside(context, link);
-    match stays.map_err(|error| of_disk("cannot read a link of the context", &error))? {
-        true => Ok(()),
-        false => Err(invalid(format!(
-            "the link {} leads out of the context: replace it by the file, or choose a context with both in it",
-            link.display()
-        ))),
+    if stays_inside(context, link) {
+        return Ok(());
     }
+    Err(invalid(format!(
+        "the link {} leads out of the context: replace it by the file, or choose a context with both in it",
+        link.display()
+    )))
 }
 
 /// Goes where the kernel would go, with `context` as the root that nothing leads above.
-fn stays_inside(context: &Path, link: &Path) -> io::Result<bool> {
+fn stays_inside(context: &Path, link: &Path) -> bool {
     let mut rest: Vec<OsString> = components(link);
     let mut reached = PathBuf::new();
     let mut links = 0;
     while let Some(name) = rest.pop() {
         if name == OsStr::new("..") {
             if !reached.pop() {
-                return Ok(false);
+                return false;
             }
             continue;
         }
         reached.push(&name);
-        let target = match fs::read_link(context.join(&reached)) {
-            Ok(target) => target,
-            // No link, or nothing at all: whatever is made there is inside.
-            Err(_) => continue,
+        // No link, or nothing at all: whatever is made there is inside.
+        let Ok(target) = fs::read_link(context.join(&reached)) else {
+            continue;
         };
         links += 1;
         if target.is_absolute() {
-            return Ok(false);
+            return false;
         }
         // Links that lead in a circle lead nowhere.
         if links > MAX_LINKS {
-            return Ok(true);
+            return true;
         }
         reached.pop();
         rest.extend(components(&target));
     }
-    Ok(true)
+    true
 }
 
 /// The components of a relative path, the last one first.

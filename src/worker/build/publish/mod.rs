@@ -152,7 +152,7 @@ async fn keep_logging(counters: &Counters) -> std::convert::Infallible {
 async fn blame(failure: copy::Failure, source: &Arc<dyn Source>, image: &Digest) -> BuildFailure {
     match failure.reason {
         Reason::SourceInvalid | Reason::SourceNotFound | Reason::ConversionUnsupported => {
-            output::invalid(failure)
+            output::invalid(&failure)
         }
         Reason::StorageFailed => BuildFailure {
             class: FailureClass::Infrastructure,
@@ -162,7 +162,7 @@ async fn blame(failure: copy::Failure, source: &Arc<dyn Source>, image: &Digest)
         // Content that does not have its digest has no side: all of it is read once more to find out.
         Reason::RegistryError => match result::verify(source, image).await {
             Ok(()) => of_registry(failure),
-            Err(damaged) => output::invalid(damaged),
+            Err(damaged) => output::invalid(&damaged),
         },
         _ => of_registry(failure),
     }

@@ -30,11 +30,11 @@ pub(super) async fn open(plan: &PlannedOutput, output: &Path) -> Result<Image, B
         ImageForm::Layout => layout(output).await,
         ImageForm::Archive => archive(output).await,
     }
-    .map_err(|error| invalid(Failure::of_place(Side::Source, &error)))?;
+    .map_err(|error| invalid(&Failure::of_place(Side::Source, &error)))?;
     let manifest = the_image(source.as_ref(), &digest).await?;
     let annotated = annotate(&manifest, &plan.annotations, &plan.conversion);
     let annotated = annotated.map_err(|error| {
-        invalid(Failure {
+        invalid(&Failure {
             reason: Reason::ConversionUnsupported,
             message: error.to_string(),
         })
@@ -95,9 +95,9 @@ async fn the_image(source: &dyn Source, digest: &Digest) -> Result<Manifest, Bui
     for _ in 0..=MAX_INDEXES {
         let manifest = source.manifest(ManifestReference::Digest(&digest)).await;
         let manifest =
-            manifest.map_err(|error| invalid(Failure::of_place(Side::Source, &error)))?;
+            manifest.map_err(|error| invalid(&Failure::of_place(Side::Source, &error)))?;
         let content = manifest.content();
-        match content.map_err(|error| invalid(Failure::of_manifest(&error)))? {
+        match content.map_err(|error| invalid(&Failure::of_manifest(&error)))? {
             Content::Image { .. } => return Ok(manifest),
             Content::Artifact { .. } => break,
             Content::Index { manifests, .. } => {
@@ -111,7 +111,7 @@ async fn the_image(source: &dyn Source, digest: &Digest) -> Result<Manifest, Bui
             }
         }
     }
-    Err(invalid(Failure {
+    Err(invalid(&Failure {
         reason: Reason::SourceInvalid,
         message: format!("{} has not exactly one image", source.name()),
     }))
@@ -119,9 +119,9 @@ async fn the_image(source: &dyn Source, digest: &Digest) -> Result<Manifest, Bui
 
 /// The builder said that it succeeded, and left something else than an image, or one that cannot be had in
 /// the form that is asked for.
-pub(super) fn invalid(failure: Failure) -> BuildFailure {
+pub(super) fn invalid(failure: &Failure) -> BuildFailure {
     let (class, reason) = match failure.reason {
-        Reason::StorageFailed => (FailureClass::Infrastructure, Reason::OutputInvalid),
+        Reason::StorageFailed => (FailureClass::Infrastructure, failure.reason),
         Reason::ConversionUnsupported => (FailureClass::Dockerfile, failure.reason),
         _ => (FailureClass::Dockerfile, Reason::OutputInvalid),
     };
