@@ -1,7 +1,7 @@
 //! What goes wrong, and what it is called.
 
 use rstest::rstest;
-use transship::builder::failure::FailureReason;
+use transship::reason::Reason;
 use transship::builder::{Build, BuilderType, Isolation};
 
 use super::pod::{Workshop, argument};
@@ -10,7 +10,7 @@ struct Case {
     name: &'static str,
     dockerfile: &'static str,
     change: fn(&mut Build),
-    reason: FailureReason,
+    reason: Reason,
     /// Part of the instruction, of builders that name it.
     instruction: Option<&'static str>,
     /// Its line, of builders that name it.
@@ -22,7 +22,7 @@ const CASES: [Case; 9] = [
         name: "run",
         dockerfile: "ARG BASE\nFROM ${BASE}\nRUN echo before && exit 42\n",
         change: |_| {},
-        reason: FailureReason::RunCommandFailed,
+        reason: Reason::RunCommandFailed,
         instruction: Some("exit 42"),
         line: Some(3),
     },
@@ -30,7 +30,7 @@ const CASES: [Case; 9] = [
         name: "syntax",
         dockerfile: "ARG BASE\nFROM ${BASE}\nRUNN true\n",
         change: |_| {},
-        reason: FailureReason::DockerfileInvalid,
+        reason: Reason::DockerfileInvalid,
         instruction: None,
         line: Some(3),
     },
@@ -38,7 +38,7 @@ const CASES: [Case; 9] = [
         name: "base",
         dockerfile: "ARG BASE\nFROM ${BASE}-missing\nRUN true\n",
         change: |_| {},
-        reason: FailureReason::BaseImageNotFound,
+        reason: Reason::BaseImageNotFound,
         instruction: None,
         line: None,
     },
@@ -46,7 +46,7 @@ const CASES: [Case; 9] = [
         name: "target",
         dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
         change: |build| build.target = Some("nope".to_owned()),
-        reason: FailureReason::TargetNotFound,
+        reason: Reason::TargetNotFound,
         instruction: None,
         line: None,
     },
@@ -54,7 +54,7 @@ const CASES: [Case; 9] = [
         name: "copy",
         dockerfile: "ARG BASE\nFROM ${BASE}\nCOPY missing.txt /\n",
         change: |_| {},
-        reason: FailureReason::CopySourceNotFound,
+        reason: Reason::CopySourceNotFound,
         instruction: None,
         line: None,
     },
@@ -62,7 +62,7 @@ const CASES: [Case; 9] = [
         name: "dockerfile",
         dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
         change: |build| "Nope".clone_into(&mut build.dockerfile),
-        reason: FailureReason::DockerfileNotFound,
+        reason: Reason::DockerfileNotFound,
         instruction: None,
         line: None,
     },
@@ -70,7 +70,7 @@ const CASES: [Case; 9] = [
         name: "denied",
         dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
         change: |build| build.credentials_directory = None,
-        reason: FailureReason::BaseImageDenied,
+        reason: Reason::BaseImageDenied,
         instruction: None,
         line: None,
     },
@@ -78,7 +78,7 @@ const CASES: [Case; 9] = [
         name: "untrusted",
         dockerfile: "ARG BASE\nFROM ${BASE}\nRUN true\n",
         change: |build| build.authorities = None,
-        reason: FailureReason::TlsUntrusted,
+        reason: Reason::TlsUntrusted,
         instruction: None,
         line: None,
     },
@@ -88,7 +88,7 @@ const CASES: [Case; 9] = [
         change: |build| {
             build.arguments = vec![argument("BASE", "secure.registry.test:1/bases/busybox:1")];
         },
-        reason: FailureReason::RegistryUnreachable,
+        reason: Reason::RegistryUnreachable,
         instruction: None,
         line: None,
     },

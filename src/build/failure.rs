@@ -1,5 +1,7 @@
 //! Why a build failed, in the classes that decide what happens next.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
@@ -21,6 +23,13 @@ pub enum FailureClass {
     Evicted,
     /// It needed more memory than it may have.
     OutOfMemory,
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A variant is written as its name.
+        self.serialize(formatter)
+    }
 }
 
 /// One failure as it is shown to people: no secret, no remote text.

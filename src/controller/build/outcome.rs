@@ -41,26 +41,13 @@ impl Failed {
         let message = self.failure.message.chars().take(MAX_MESSAGE_CHARACTERS);
         BuildFailureStatus {
             number,
-            class: class_name(self.failure.class).to_owned(),
+            class: self.failure.class.to_string(),
             reason: self.failure.reason.to_string(),
             message: message.collect(),
             instruction: self.instruction.clone(),
             line: self.line,
             log_tail,
         }
-    }
-}
-
-/// The names of classes, as the status shows them.
-pub(super) const fn class_name(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Dockerfile => "Dockerfile",
-        FailureClass::Source => "Source",
-        FailureClass::Registry => "Registry",
-        FailureClass::Infrastructure => "Infrastructure",
-        FailureClass::Timeout => "Timeout",
-        FailureClass::Evicted => "Evicted",
-        FailureClass::OutOfMemory => "OutOfMemory",
     }
 }
 
