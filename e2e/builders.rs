@@ -6,3 +6,4 @@
 mod failures;
 mod images;
 mod pod;
+mod seccomp;

@@ -1,8 +1,9 @@
 //! What goes wrong, and what it is called.
 
 use rstest::rstest;
-use transship::reason::Reason;
+use serde_json::json;
 use transship::builder::{Build, BuilderType, Isolation};
+use transship::reason::Reason;
 
 use super::pod::{Workshop, argument};
 
@@ -123,4 +124,75 @@ async fn a_failure_has_its_reason(#[case] builder: BuilderType, #[case] isolatio
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// With the filter of the container runtime a builder can do nothing, and it is not the Dockerfile's fault.
+#[rstest]
+#[case::buildkit_user_namespace(BuilderType::BuildKit, Isolation::UserNamespace)]
+#[case::buildkit_rootless(BuilderType::BuildKit, Isolation::Rootless)]
+#[case::buildah_user_namespace(BuilderType::Buildah, Isolation::UserNamespace)]
+#[case::buildah_rootless(BuilderType::Buildah, Isolation::Rootless)]
+#[case::img_user_namespace(BuilderType::Img, Isolation::UserNamespace)]
+#[case::img_rootless(BuilderType::Img, Isolation::Rootless)]
+#[tokio::test]
+async fn a_node_that_filters_system_calls_is_told_from_a_bad_dockerfile(
+    #[case] builder: BuilderType,
+    #[case] isolation: Isolation,
+) {
+    let workshop = Workshop::open("builders-refused").await;
+    let build = workshop.build(isolation);
+    let files = [("Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN true\n")];
+    let finished = workshop
+        .run_changed("refused", builder, &build, &files, |container| {
+            container["securityContext"]["seccompProfile"] = json!({"type": "RuntimeDefault"});
+        })
+        .await;
+    let failure = finished.failure.expect("refused");
+    let log = finished.log;
+    assert_eq!(
+        failure.reason,
+        Reason::UserNamespaceRefused,
+        "{failure:?}\n{log}"
+    );
+}
+
+#[rstest]
+#[case::buildkit(BuilderType::BuildKit)]
+#[case::buildah(BuilderType::Buildah)]
+#[case::kaniko(BuilderType::Kaniko)]
+#[case::img(BuilderType::Img)]
+#[tokio::test]
+async fn a_step_that_eats_the_memory_is_told_from_a_bad_dockerfile(#[case] builder: BuilderType) {
+    let workshop = Workshop::open("builders-memory").await;
+    let build = workshop.build(Isolation::UserNamespace);
+    // It keeps the last line, which has no end.
+    let files = [(
+        "Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nRUN tail -n 1 /dev/zero\n",
+    )];
+    let finished = workshop
+        .run_changed("memory", builder, &build, &files, |container| {
+            container["resources"] = json!({"limits": {"memory": "384Mi"}});
+        })
+        .await;
+    let failure = finished.failure.expect("killed");
+    let log = finished.log;
+    assert_eq!(failure.reason, Reason::OutOfMemory, "{failure:?}\n{log}");
+}
+
+#[rstest]
+#[case::buildkit(BuilderType::BuildKit)]
+#[case::buildah(BuilderType::Buildah)]
+#[tokio::test]
+async fn a_secret_that_a_step_requires_and_nobody_gave(#[case] builder: BuilderType) {
+    let workshop = Workshop::open("builders-no-secret").await;
+    let build = workshop.build(Isolation::UserNamespace);
+    let dockerfile =
+        "ARG BASE\nFROM ${BASE}\nRUN --mount=type=secret,id=password,required=true true\n";
+    let finished = workshop
+        .run("secret", builder, &build, &[("Dockerfile", dockerfile)])
+        .await;
+    let failure = finished.failure.expect("there is none");
+    let log = finished.log;
+    assert_eq!(failure.reason, Reason::SecretNotFound, "{failure:?}\n{log}");
 }

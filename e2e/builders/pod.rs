@@ -84,6 +84,18 @@ impl Workshop {
         build: &Build,
         files: &[(&str, &str)],
     ) -> Finished {
+        self.run_changed(name, builder, build, files, |_| {}).await
+    }
+
+    /// The same with another container than the builder asks for.
+    pub(super) async fn run_changed(
+        &self,
+        name: &str,
+        builder: BuilderType,
+        build: &Build,
+        files: &[(&str, &str)],
+        change: impl FnOnce(&mut Value),
+    ) -> Finished {
         let _slot = BUILDS.acquire().await.unwrap();
         let files: serde_json::Map<_, _> = files
             .iter()
@@ -94,7 +106,9 @@ impl Workshop {
             "metadata": {"name": name, "namespace": self.namespace.name},
             "data": files,
         }));
-        self.namespace.apply(&self.pod(name, builder, build));
+        let mut pod = self.pod(name, builder, build);
+        change(&mut pod["spec"]["initContainers"][1]);
+        self.namespace.apply(&pod);
         let pods: Api<Pod> = Api::namespaced(self.cluster.client.clone(), &self.namespace.name);
         let pod = eventually("the build ends", || async {
             let pod = pods.get(name).await.map_err(|error| error.to_string())?;
@@ -129,6 +143,8 @@ impl Workshop {
         let mut container = serde_json::to_value(&made.container).unwrap();
         container["name"] = json!("build");
         container["image"] = json!(format!("{plain}/builders/{program}:1"));
+        // The tag stays when the images are made anew.
+        container["imagePullPolicy"] = json!("Always");
         let mounts = container["volumeMounts"].as_array_mut().unwrap();
         mounts.extend([
             json!({"name": "context", "mountPath": "/transship/context", "readOnly": true}),

@@ -84,9 +84,6 @@ pub enum Refusal {
     /// It speaks nothing but verified TLS.
     #[error("this builder cannot pull from a registry without verified TLS")]
     InsecureRegistryUnsupported,
-    /// It does not work in this isolation.
-    #[error("this builder does not work in a pod with a user namespace")]
-    IsolationUnsupported,
     /// A build argument has a name that cannot be told from its value.
     #[error("the name of a build argument is empty or has a `=`")]
     BuildArgumentInvalid,
@@ -102,7 +99,6 @@ impl Refusal {
         match self {
             Self::SecretsUnsupported => "SecretsUnsupported",
             Self::InsecureRegistryUnsupported => "InsecureRegistryUnsupported",
-            Self::IsolationUnsupported => "IsolationUnsupported",
             Self::BuildArgumentInvalid => "BuildArgumentInvalid",
             Self::SecretIdInvalid => "SecretIdInvalid",
         }

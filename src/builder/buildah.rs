@@ -1,4 +1,5 @@
-//! Buildah, with its isolation `chroot`: steps share the namespaces of the container.
+//! Buildah, with its isolation `chroot`: steps share the namespaces of the container. It writes to the container's
+//! own root filesystem: to the home of its user, and where it puts together the root of a step.
 
 use std::fmt::Write as _;
 

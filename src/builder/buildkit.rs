@@ -8,7 +8,7 @@ use super::Builder;
 use super::build::{Build, Isolation, Refusal};
 use super::container::{
     BuildContainer, Command, OUTPUT_LAYOUT, Output, STATE, TEMPORARY, access_environment,
-    container, host_users, mounting_context, volumes,
+    container, host_users, mounting_context, read_only, volumes,
 };
 use super::failure::Failure;
 
@@ -44,7 +44,7 @@ impl Builder for BuildKit {
         command.environment.extend(access_environment(build));
         let scratch = [STATE, TEMPORARY];
         Ok(BuildContainer {
-            container: container(command, mounting_context(build), &scratch),
+            container: container(command, read_only(mounting_context(build)), &scratch),
             volumes: volumes(&scratch),
             host_users: host_users(build.isolation),
             output: Output::Layout(OUTPUT_LAYOUT),

@@ -146,9 +146,16 @@ pub(super) fn mounting_context(build: &Build) -> SecurityContext {
     };
     SecurityContext {
         allow_privilege_escalation: Some(escalation),
-        read_only_root_filesystem: Some(true),
         seccomp_profile: seccomp_profile(&build.seccomp),
         ..user_context(user, capabilities)
+    }
+}
+
+/// The same for builders that write to their volumes only.
+pub(super) fn read_only(context: SecurityContext) -> SecurityContext {
+    SecurityContext {
+        read_only_root_filesystem: Some(true),
+        ..context
     }
 }
 

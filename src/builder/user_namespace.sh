@@ -1,10 +1,13 @@
 # shellcheck shell=sh
 # Read before the script of a builder.
 
-# in_user_namespace COMMAND…: becomes COMMAND, as root with every capability in a user namespace of its
-# own. We may write its maps by ourselves, having CAP_SETUID, CAP_SETGID and CAP_SETFCAP; a program that
-# was started in it before that had lost its capabilities, which is why it is entered afterwards.
+# in_user_namespace MAP COMMAND…: becomes COMMAND, as root with every capability in a user namespace of its
+# own, whose users and groups are MAP. We may write that by ourselves, having CAP_SETUID, CAP_SETGID and
+# CAP_SETFCAP; a program that was started in it before had lost its capabilities, which is why it is entered
+# afterwards.
 in_user_namespace() {
+  map=$1
+  shift
   ours=$(readlink /proc/self/ns/user)
   unshare -U -m sleep 2147483647 &
   holder=$!
@@ -17,7 +20,7 @@ in_user_namespace() {
     fi
     sleep 0.1
   done
-  if ! echo '0 0 65536' >"/proc/$holder/uid_map" || ! echo '0 0 65536' >"/proc/$holder/gid_map"; then
+  if ! echo "$map" >"/proc/$holder/uid_map" || ! echo "$map" >"/proc/$holder/gid_map"; then
     echo "cannot map the users of a user namespace" >&2
     return 70
   fi

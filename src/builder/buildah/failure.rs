@@ -2,7 +2,7 @@
 //! could not begin.
 
 use crate::builder::failure::{
-    Failure, after, error_line, number_before, quoted, registry_reason, unknown,
+    Failure, after, error_line, number_before, registry_reason, unknown,
 };
 use crate::reason::Reason;
 
@@ -15,7 +15,7 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
     {
         return Failure::new(Reason::UserNamespaceRefused, line);
     }
-    let message = error_line(log, &["Error: ", "error "]);
+    let message = error_line(log, &["Error: ", "error "]).map(without_dump);
     let refused = log.lines().rev().find(|line| {
         line.contains("Error during unshare(")
             || (line.contains("error writing") && line.contains("_map"))
@@ -26,9 +26,8 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
     let Some(message) = message else {
         return unknown(exit_code, None);
     };
-    if let Some((instruction, rest)) = quoted(message, "building at STEP ") {
-        let rest = rest.trim_start_matches([':', ' ']);
-        return Failure::new(step_reason(rest), message).at(Some(&instruction), None);
+    if let Some((instruction, rest)) = step(message) {
+        return Failure::new(step_reason(rest), message).at(Some(instruction), None);
     }
     match reason(message) {
         Some(reason) => {
@@ -38,10 +37,32 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
     }
 }
 
+/// Without the structure that Buildah shows of an instruction that it does not know.
+fn without_dump(message: &str) -> &str {
+    let (message, _) = message
+        .split_once(" &imagebuilder.")
+        .unwrap_or((message, ""));
+    message
+}
+
+/// The instruction between quotation marks and what went wrong with it. Marks within it are not escaped; the exit code
+/// of a command is the only error that never has one.
+fn step(message: &str) -> Option<(&str, &str)> {
+    let step = after(message, "building at STEP \"")?;
+    match step.rsplit_once("\": ") {
+        Some((instruction, rest)) if is_exit_code(rest) => Some((instruction, rest)),
+        _ => step.split_once("\": "),
+    }
+}
+
+fn is_exit_code(message: &str) -> bool {
+    message.starts_with("exit status ") || message.contains("while running runtime: exit status ")
+}
+
 /// Of an error that belongs to an instruction.
 fn step_reason(message: &str) -> Reason {
     let says = |words: &str| message.contains(words);
-    if message.starts_with("exit status ") || says("while running runtime: exit status ") {
+    if is_exit_code(message) {
         return Reason::RunCommandFailed;
     }
     if says("Unknown instruction") {

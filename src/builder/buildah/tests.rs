@@ -1,3 +1,4 @@
+use k8s_openapi::api::core::v1::SecurityContext;
 use rstest::rstest;
 
 use super::*;
@@ -58,11 +59,15 @@ fn insecure_registries_stand_in_the_configuration() {
 }
 
 #[test]
-fn it_has_the_same_rights_as_buildkit() {
+fn it_has_the_same_rights_as_buildkit_and_may_write() {
     for isolation in [Isolation::UserNamespace, Isolation::Rootless] {
         let of = |builder| built(builder, &small(isolation)).container;
         let (buildah, buildkit) = (of(BuilderType::Buildah), of(BuilderType::BuildKit));
-        assert_eq!(security(&buildah), security(&buildkit));
+        let buildah = SecurityContext {
+            read_only_root_filesystem: Some(true),
+            ..security(&buildah).clone()
+        };
+        assert_eq!(&buildah, security(&buildkit));
     }
 }
 
@@ -75,15 +80,27 @@ fn it_has_the_same_rights_as_buildkit() {
 )]
 #[case(
     1,
-    "building at STEP \"RUN sh -c \\\"exit 1\\\"\": while running runtime: exit status 1",
+    "building at STEP \"RUN sh -c \"echo a\": b; exit 1\": while running runtime: exit status 1",
     Reason::RunCommandFailed,
-    Some("RUN sh -c \"exit 1\"")
+    Some("RUN sh -c \"echo a\": b; exit 1")
 )]
 #[case(
     125,
     "building at STEP \"RUNN \": Build error: Unknown instruction: \"RUNN\" ",
     Reason::DockerfileInvalid,
     Some("RUNN")
+)]
+#[case(
+    125,
+    "building at STEP \"RUN --mount=type=secret,id=npm,required=true true\": resolving mountpoints for container \"1061\": secret required but no secret with id \"npm\" found",
+    Reason::SecretNotFound,
+    Some("RUN --mount=type=secret,id=npm,required=true true")
+)]
+#[case(
+    125,
+    "creating build container: initializing source docker://r.test/a:1: pinging container registry r.test: Get \"https://r.test/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    Reason::TlsUntrusted,
+    None
 )]
 #[case(
     125,
@@ -117,7 +134,7 @@ fn it_has_the_same_rights_as_buildkit() {
 )]
 #[case(
     125,
-    "creating build container: initializing source docker://r.test/a:1: reading manifest 1 in r.test/a: unauthorized: authentication required",
+    "creating build container: initializing source docker://r.test/a:1: reading manifest 1 in r.test/a: authentication required",
     Reason::BaseImageDenied,
     None
 )]
@@ -158,5 +175,15 @@ fn a_node_without_user_namespaces_is_not_the_dockerfiles_fault(#[case] log: &str
     assert_eq!(
         Buildah.failure_in_log(1, log).reason,
         Reason::UserNamespaceRefused
+    );
+}
+
+#[test]
+fn what_buildah_shows_of_itself_is_left_out() {
+    let log = "Error: building at STEP \"RUNN \": Build error: Unknown instruction: \"RUNN\" &imagebuilder.Step{Env:[]string{}}\n";
+    let failure = Buildah.failure_in_log(125, log);
+    assert_eq!(
+        failure.message,
+        "building at STEP \"RUNN \": Build error: Unknown instruction: \"RUNN\""
     );
 }

@@ -10,13 +10,13 @@ log=/tmp/buildkitd.log
 printf '%s' "$BUILDKITD_CONFIG" >/tmp/buildkitd.toml
 
 # Without a process sandbox: in a pod nobody may mount a new /proc.
-set_daemon() {
+with_daemon() {
   "$@" buildkitd --root /transship/state/buildkit --addr "$address" --config /tmp/buildkitd.toml \
     --oci-worker-no-process-sandbox
 }
 case $isolation in
-  UserNamespace) set_daemon in_user_namespace >"$log" 2>&1 & ;;
-  Rootless) set_daemon rootlesskit >"$log" 2>&1 & ;;
+  UserNamespace) with_daemon in_user_namespace "0 0 65536" >"$log" 2>&1 & ;;
+  Rootless) with_daemon rootlesskit >"$log" 2>&1 & ;;
 esac
 daemon=$!
 

@@ -34,12 +34,6 @@ fn what_ended_the_pod_counts_more_than_the_log(
 }
 
 #[test]
-fn names_are_those_of_the_variants() {
-    assert_eq!(Reason::RunCommandFailed.to_string(), "RunCommandFailed");
-    assert_eq!(FailureClass::OutOfMemory.to_string(), "OutOfMemory");
-}
-
-#[test]
 fn a_builder_that_says_nothing_is_reported_with_its_exit_code() {
     for builder in BUILDERS {
         let failure = builder.builder().failure_in_log(3, "");

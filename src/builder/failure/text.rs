@@ -72,6 +72,7 @@ pub(in crate::builder) fn registry_reason(message: &str) -> Option<Reason> {
                 "UNAUTHORIZED",
                 "DENIED",
                 "unauthorized",
+                "authentication required",
                 "denied",
                 "insufficient_scope",
             ],

@@ -61,6 +61,41 @@ fn what_it_cannot_do_is_refused() {
     Reason::TlsMissing,
     None
 )]
+#[case(
+    "failed to solve: failed to solve with frontend dockerfile.v0: failed to create LLB definition: target stage nope could not be found",
+    Reason::TargetNotFound,
+    None
+)]
+#[case(
+    "failed to solve: failed to solve with frontend dockerfile.v0: failed to read dockerfile: open /tmp/buildkit-mount272711314/Nope: no such file or directory",
+    Reason::DockerfileNotFound,
+    None
+)]
+#[case(
+    "failed to solve: failed to compute cache key: \"/missing.txt\" not found: not found",
+    Reason::CopySourceNotFound,
+    None
+)]
+#[case(
+    "failed to solve: failed to load cache key: r.test/a:1: not found",
+    Reason::BaseImageNotFound,
+    None
+)]
+#[case(
+    "failed to solve: failed to load cache key: unexpected status code [manifests 1]: 401 Unauthorized",
+    Reason::BaseImageDenied,
+    None
+)]
+#[case(
+    "failed to solve: failed to load cache key: failed to do request: Head \"https://r.test/v2/a/manifests/1\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    Reason::TlsUntrusted,
+    None
+)]
+#[case(
+    "failed to solve: failed to load cache key: failed to do request: Head \"https://r.test/v2/a/manifests/1\": dial tcp 10.0.0.1:443: connect: connection refused",
+    Reason::RegistryUnreachable,
+    None
+)]
 #[case("something that no test has seen", Reason::BuilderFailed, None)]
 fn errors_have_their_reason(
     #[case] message: &str,
@@ -70,4 +105,35 @@ fn errors_have_their_reason(
     let failure = Img.failure_in_log(1, &format!("Building image\nError: {message}\n"));
     assert_eq!(failure.reason, reason, "{message}");
     assert_eq!(failure.instruction.as_deref(), instruction);
+}
+
+#[test]
+fn a_syntax_error_has_its_line() {
+    let log = "Error: failed to solve: failed to solve with frontend dockerfile.v0: failed to create LLB definition: Dockerfile \
+        parse error line 3: unknown instruction: RUNN\n";
+    let failure = Img.failure_in_log(1, log);
+    assert_eq!(
+        (failure.reason, failure.line),
+        (Reason::DockerfileInvalid, Some(3))
+    );
+}
+
+#[rstest]
+#[case(
+    70,
+    "unshare: unshare(0x10020000): Operation not permitted\ncannot make a user namespace\n"
+)]
+#[case(20, "nsenter: failed to unshare namespaces: Operation not permitted\n")]
+#[case(
+    1,
+    "newuidmap: uid range [1-65537) -> [100000-165536) not allowed\nnsenter: failed to use newuidmap: Success\n"
+)]
+fn a_node_without_user_namespaces_is_not_the_dockerfiles_fault(
+    #[case] exit_code: i32,
+    #[case] log: &str,
+) {
+    assert_eq!(
+        Img.failure_in_log(exit_code, log).reason,
+        Reason::UserNamespaceRefused
+    );
 }

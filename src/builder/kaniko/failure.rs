@@ -37,7 +37,7 @@ pub(super) fn failure(exit_code: i32, log: &str) -> Failure {
 
 fn reason(message: &str) -> Option<Reason> {
     let says = |words: &str| message.contains(words);
-    if says("waiting for process to exit: exit status ") {
+    if says("waiting for process to exit: ") {
         return Some(Reason::RunCommandFailed);
     }
     if says("operation not permitted") || says("mkdir /bin: permission denied") {

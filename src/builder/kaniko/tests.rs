@@ -90,6 +90,11 @@ fn file_capabilities_can_be_given_where_they_mean_nothing_on_the_node(
     Reason::RunCommandFailed
 )]
 #[case(
+    255,
+    "error building stage: failed to execute command: waiting for process to exit: signal: killed",
+    Reason::RunCommandFailed
+)]
+#[case(
     1,
     "error building stage: failed to execute command: starting command: fork/exec /bin/sh: operation not permitted",
     Reason::CapabilityMissing
@@ -123,6 +128,11 @@ fn file_capabilities_can_be_given_where_they_mean_nothing_on_the_node(
     1,
     "error building stage: failed to get files used from context: failed to get fileinfo for /ws/missing.txt: lstat /ws/missing.txt: no such file or directory",
     Reason::CopySourceNotFound
+)]
+#[case(
+    1,
+    "unable to complete operation after 0 attempts, last error: Get \"https://r.test/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    Reason::TlsUntrusted
 )]
 #[case(1, "something that no test has seen", Reason::BuilderFailed)]
 fn errors_have_their_reason(#[case] exit_code: i32, #[case] message: &str, #[case] reason: Reason) {
