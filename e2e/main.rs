@@ -15,6 +15,7 @@ mod admission;
 mod audit;
 mod bad_input;
 mod builders;
+mod building;
 mod conflict;
 mod copying;
 mod crash;

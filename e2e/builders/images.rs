@@ -1,13 +1,11 @@
 //! What is built: images that run, with what was chosen for them.
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use rstest::rstest;
-use serde_json::{Value, json};
+use serde_json::Value;
 use transship::builder::{BuildSecret, BuilderType, Isolation};
 
 use super::pod::{SECRET, Workshop, argument};
-use crate::harness::eventually;
+use crate::harness::answer;
 
 /// Steps as root and as another user, files that change their owner, and a stage that is left behind.
 const DOCKERFILE: &str = r#"ARG BASE
@@ -51,39 +49,10 @@ async fn an_image_is_built_and_answers(#[case] builder: BuilderType, #[case] iso
 
     let image = workshop.image("app");
     workshop.cluster.plain.read_completely(&image);
-    assert_eq!(answer(&workshop, &image).await, format!("42\n{VERSION}\n"));
-}
-
-/// What an image that serves `answer.txt` answers in a pod.
-async fn answer(workshop: &Workshop, image: &str) -> String {
-    let namespace = &workshop.namespace.name;
-    workshop.namespace.apply(&json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "running", "namespace": namespace},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "app", "image": format!("{}/{image}", workshop.cluster.plain.host)}],
-        },
-    }));
-    let pods: Api<Pod> = Api::namespaced(workshop.cluster.client.clone(), namespace);
-    let client = reqwest::Client::builder().build().unwrap();
-    eventually("the image answers", || async {
-        let pod = pods.get("running").await.unwrap();
-        let address = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_ref());
-        let address = address.ok_or_else(|| format!("{:?}", pod.status))?;
-        let url = format!("http://{address}:8080/answer.txt");
-        let answer = client
-            .get(url)
-            .send()
-            .await
-            .map_err(|error| error.to_string())?;
-        answer.text().await.map_err(|error| error.to_string())
-    })
-    .await
+    assert_eq!(
+        answer(&workshop.cluster, &workshop.namespace, &image).await,
+        format!("42\n{VERSION}\n")
+    );
 }
 
 #[rstest]

@@ -3,6 +3,8 @@
 //! It reads the world through tools that have nothing to do with the product: kubectl, kstatus and
 //! skopeo.
 
+mod answer;
+mod build;
 mod cluster;
 mod image;
 mod mirror;
@@ -13,6 +15,8 @@ mod registry_api;
 mod tool;
 mod wait;
 
+pub(crate) use answer::answer;
+pub(crate) use build::Build;
 pub(crate) use cluster::{Cluster, Namespace, OPERATOR_NAMESPACE};
 pub(crate) use image::{BIG_IMAGE, BIG_LAYER_BYTES, push_big_image};
 pub(crate) use mirror::{Mirror, conditions, destination_states};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use transship::oci::Digest;
 
 use super::tool::{run, try_run};
 
@@ -121,6 +122,12 @@ impl Registry {
             Err(message) if message.contains("unknown") => None,
             Err(message) => panic!("{command:?}: {message}"),
         }
+    }
+
+    /// The digest of what is there under a name, if anything is.
+    pub(crate) fn digest(&self, name: &str) -> Option<String> {
+        let manifest = self.manifest(name)?;
+        Some(Digest::sha256(manifest.as_bytes()).to_string())
     }
 
     /// Copies an image with all platforms from here to `to`, another name in the same registry.

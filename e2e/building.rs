@@ -1,0 +1,6 @@
+//! `ImageBuild` from end to end: a spec is applied, and the registry holds an image that runs; or the status says
+//! why it does not.
+
+mod failures;
+mod images;
+mod workshop;

@@ -1,0 +1,110 @@
+//! What is built: images that run, by every builder in every isolation.
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::workshop::Workshop;
+use crate::harness::{Build, answer};
+
+const DOCKERFILE: &str = r#"ARG BASE
+FROM ${BASE} AS build
+ARG VERSION
+COPY answer.txt /work/answer.txt
+RUN echo "${VERSION}" >>/work/answer.txt && chown -R 33:33 /work
+
+FROM ${BASE} AS runtime
+COPY --from=build --chown=33:33 /work /srv
+USER 33
+CMD ["httpd", "-f", "-p", "8080", "-h", "/srv"]
+"#;
+
+#[rstest]
+#[case::buildkit("BuildKit", "Auto", "UserNamespace")]
+#[case::buildkit_rootless("BuildKit", "Rootless", "Rootless")]
+#[case::buildah("Buildah", "Auto", "UserNamespace")]
+#[case::buildah_rootless("Buildah", "Rootless", "Rootless")]
+#[case::kaniko("Kaniko", "Auto", "UserNamespace")]
+#[case::kaniko_rootless("Kaniko", "Rootless", "Rootless")]
+#[case::img("Img", "Auto", "UserNamespace")]
+#[case::img_rootless("Img", "Rootless", "Rootless")]
+#[tokio::test]
+async fn an_image_is_built_and_answers(
+    #[case] builder: &str,
+    #[case] wanted: &str,
+    #[case] used: &str,
+) {
+    let workshop = Workshop::open("building").await;
+    let mut spec = workshop.spec("app", DOCKERFILE);
+    spec["source"]["inline"]["files"] = json!({"answer.txt": "42\n"});
+    spec["target"] = json!("runtime");
+    spec["builder"] = json!({"type": builder, "isolation": wanted});
+    spec["buildArgs"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "VERSION", "value": "--v='$(HOME)' $$"}));
+    let build = Build::apply(&workshop.cluster, &workshop.namespace, "app", &spec);
+    let status = build.wait_ready().await;
+
+    let registry = &workshop.cluster.plain;
+    let image = status.image.unwrap();
+    let name = workshop.image("app");
+    assert_eq!(
+        registry.digest(&format!("{name}:main")),
+        Some(image.digest.clone())
+    );
+    assert_eq!(image.tags, ["main"]);
+    assert!(
+        image
+            .reference
+            .ends_with(&format!("/{name}@{}", image.digest))
+    );
+    let used_isolation = serde_json::to_value(status.builder.unwrap().isolation).unwrap();
+    assert_eq!(used_isolation, used);
+    registry.read_completely(&format!("{name}:main"));
+    let expected = "42\n--v='$(HOME)' $$\n";
+    assert_eq!(
+        answer(
+            &workshop.cluster,
+            &workshop.namespace,
+            &format!("{name}:main")
+        )
+        .await,
+        expected
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_built_when_nothing_has_changed_and_a_tag_alone_is_moved() {
+    let workshop = Workshop::open("building-again").await;
+    let mut spec = workshop.spec("app", "ARG BASE\nFROM ${BASE}\nRUN touch /done\n");
+    let build = Build::apply(&workshop.cluster, &workshop.namespace, "app", &spec);
+    let first = build.wait_ready().await;
+    spec["output"]["tags"] = json!(["main", "v{build.number}"]);
+    build.change(&spec);
+    let second = build.wait_ready().await;
+    assert_eq!(second.build.as_ref().unwrap().number, 1);
+    assert_eq!(second.image.as_ref().unwrap().tags, ["main", "v1"]);
+    let digest = &first.image.as_ref().unwrap().digest;
+    let tagged = format!("{}:v1", workshop.image("app"));
+    assert_eq!(
+        workshop.cluster.plain.digest(&tagged).as_ref(),
+        Some(digest)
+    );
+
+    // On request it is built, although nothing has changed.
+    let asked = build.request();
+    let third = build
+        .wait_until("the requested build", |status| {
+            let handled = status.last_handled_reconcile_at.as_deref() == Some(&asked);
+            let build = status.build.as_ref().ok_or("no build")?;
+            let ended = build.completion_time.is_some();
+            if handled && build.number == 2 && ended {
+                Ok(())
+            } else {
+                Err("not yet".to_owned())
+            }
+        })
+        .await;
+    let numbers: Vec<_> = third.history.iter().map(|record| record.number).collect();
+    assert_eq!(numbers, [2, 1]);
+}

@@ -1,0 +1,57 @@
+//! A namespace in which images are built: base images in a registry that asks for credentials, the Secrets to reach
+//! it, and the specs of builds that use both.
+
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::harness::{Cluster, Namespace};
+
+/// Builds at the same time: more would be too slow for those who wait for them.
+static BUILDS: Semaphore = Semaphore::const_new(3);
+
+/// Where builds of a test take place.
+pub(super) struct Workshop {
+    pub(super) cluster: Cluster,
+    pub(super) namespace: Namespace,
+    _slot: SemaphorePermit<'static>,
+}
+
+impl Workshop {
+    /// In a namespace that enforces Pod Security `baseline`.
+    pub(super) async fn open(purpose: &str) -> Self {
+        let slot = BUILDS.acquire().await.unwrap();
+        let cluster = Cluster::shared().await;
+        let namespace = cluster.namespace_with(purpose, "baseline");
+        cluster.secure.copy_from(&cluster.plain, "bases/busybox:1");
+        Self {
+            cluster,
+            namespace,
+            _slot: slot,
+        }
+    }
+
+    /// The base image.
+    pub(super) fn base(&self) -> String {
+        format!("{}/bases/busybox:1", self.cluster.secure.host)
+    }
+
+    /// The name of the image of the build `name` in the plain registry.
+    pub(super) fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.namespace.name)
+    }
+
+    /// A spec that builds this Dockerfile, whose `BASE` is the base image, and pushes it as `main`.
+    pub(super) fn spec(&self, name: &str, dockerfile: &str) -> Value {
+        json!({
+            "source": {"inline": {"dockerfile": dockerfile}},
+            "buildArgs": [{"name": "BASE", "value": self.base()}],
+            "pullSecretRef": {"name": "registry-push"},
+            "pullCertSecretRef": {"name": "registry-ca"},
+            "output": {
+                "repository": format!("{}/{}", self.cluster.plain.host, self.image(name)),
+                "tags": ["main"],
+                "insecure": true,
+            },
+        })
+    }
+}
