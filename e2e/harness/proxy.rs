@@ -45,9 +45,10 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    /// Whether the request changes something.
-    pub(crate) fn writes(&self) -> bool {
-        !self.kind.starts_with("GET ") && !self.kind.starts_with("WATCH ")
+    /// Whether it is the first of its kind, and changes something.
+    pub(crate) fn is_first_write(&self) -> bool {
+        let reads = self.kind.starts_with("GET ") || self.kind.starts_with("WATCH ");
+        self.number == 1 && !reads
     }
 }
 
