@@ -292,7 +292,12 @@ fn worst_failure(all: &[ImageStatus]) -> Option<WorstFailure<'_>> {
                 .unwrap_or("no details are known"),
             drifted: destination.state == ImageState::Drifted,
         })
-        .min_by_key(|failure| (failure.reason.class() == Class::Stalled, failure.drifted))
+        .min_by_key(|failure| {
+            // What holds others back is the cause.
+            let is_consequence = failure.reason == Reason::HeldBack;
+            let is_stalled = failure.reason.class() == Class::Stalled;
+            (is_consequence, is_stalled, failure.drifted)
+        })
 }
 
 fn in_place(all: i64, kept: i64) -> String {
