@@ -168,10 +168,9 @@ async fn names_that_lead_out_are_not_written(#[case] name: &str) {
 
 /// A tree with entries that `git mktree` takes and `git add` would not.
 fn make_tree(repository: &GitRepository, entries: &[(&str, &str, &str)]) -> String {
-    let listing: String = entries
-        .iter()
-        .map(|(kind, object, name)| format!("{kind} {object}\t{name}\n"))
-        .collect();
+    let lines = entries.iter();
+    let lines = lines.map(|(kind, object, name)| format!("{kind} {object}\t{name}"));
+    let listing = lines.collect::<Vec<_>>().join("\n") + "\n";
     let file = repository.path().join(".git/entries");
     std::fs::write(&file, listing).unwrap();
     let output = std::process::Command::new("git")

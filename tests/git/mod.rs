@@ -20,7 +20,7 @@ use transship::git::{
 };
 
 /// Longer than anything takes here that is not broken.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Access by a Secret with these keys, over plain HTTP, too.
 fn access(entries: &[(&str, &str)]) -> GitAccess {

@@ -321,9 +321,11 @@ async fn run_backend(
     let Some(end) = output.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
         return status(500);
     };
+    let (head, content) = output.split_at(end);
+    let content = content.strip_prefix(b"\r\n\r\n").unwrap();
     let mut code = 200;
     let mut fields = Vec::new();
-    for line in String::from_utf8(output[..end].to_vec()).unwrap().lines() {
+    for line in str::from_utf8(head).unwrap().lines() {
         let (name, value) = line.split_once(": ").unwrap();
         if name == "Status" {
             code = value.split(' ').next().unwrap().parse().unwrap();
@@ -335,7 +337,7 @@ async fn run_backend(
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let fields: Vec<_> = fields.collect();
-    respond(code, &fields, output[end + 4..].to_vec())
+    respond(code, &fields, content.to_vec())
 }
 
 /// Connections with TLS; those that cannot agree on it are dropped.
