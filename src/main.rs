@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use transship::cli::{CommandLine, sentence};
 use transship::worker::EXIT_INTERRUPTED;
 
-/// See `docs/adr/0022-memory.md`.
+/// See `docs/adr/0023-memory.md`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
