@@ -22,7 +22,7 @@ demo: ## show the main job: a real cluster mirrors a real image
 	@e2e/demo
 
 .PHONY: test
-test: ## run every test: check, then e2e; takes down what it started
+test: ## run every test but e2e-builds: check, then e2e; takes down what it started
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory fault-storm SCHEDULES=2000 STORM_PROFILE=test
 	$(MAKE) --no-print-directory e2e
@@ -59,6 +59,10 @@ check: packages tools ## run all tests that need no cluster
 .PHONY: e2e
 e2e: tools ## run the end-to-end tests on a real cluster (ARGS="copying" for some of them)
 	@e2e/run $(ARGS)
+
+.PHONY: e2e-builds
+e2e-builds: tools ## build images with every builder on a real cluster (about 12 minutes more at first)
+	@e2e/run building:: builders::
 
 # Scenarios whose cuts are all played.
 SCENARIOS ?= all
