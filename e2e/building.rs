@@ -2,5 +2,8 @@
 //! why it does not.
 
 mod failures;
+mod guide;
 mod images;
+mod probes;
+mod triggers;
 mod workshop;

@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Cluster, Mirror, Namespace, eventually, run, try_run};
+use crate::harness::{Cluster, Mirror, Namespace, eventually, link_plugin, run, try_run};
 
 const GUIDE: &str = include_str!("../docs/kubectl.md");
 
@@ -22,8 +22,7 @@ impl Setting {
         let cluster = Cluster::shared().await;
         let namespace = cluster.namespace(purpose);
         let directory = tempfile::tempdir().unwrap();
-        let binary = assert_cmd::cargo::cargo_bin("transship");
-        std::os::unix::fs::symlink(binary, directory.path().join("kubectl-transship")).unwrap();
+        link_plugin(directory.path());
         let setting = Self {
             cluster,
             namespace,

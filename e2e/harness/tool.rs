@@ -1,6 +1,7 @@
 //! Runs command line tools.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Standard output of a command that must succeed.
@@ -35,4 +36,10 @@ pub(crate) fn run_with_input(command: &[&str], input: &str) -> Result<String, St
     } else {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
+}
+
+/// Puts the plugin of kubectl into a directory, which has to be on `PATH`.
+pub(crate) fn link_plugin(directory: &Path) {
+    let binary = assert_cmd::cargo::cargo_bin("transship");
+    std::os::unix::fs::symlink(binary, directory.join("kubectl-transship")).unwrap();
 }

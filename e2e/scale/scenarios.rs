@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use futures::future::try_join;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::{Client, CustomResourceExt as _};
+use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use transship::api::ImageMirror;
@@ -320,15 +320,17 @@ fn authorities(arguments: &Arguments, authority: &Authority) -> anyhow::Result<P
 
 /// Tells the API server what a mirror is, and waits until it serves them.
 async fn define(client: &Client) -> anyhow::Result<()> {
-    let definition = ImageMirror::crd();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    definitions
-        .patch(
-            "imagemirrors.transship.dev",
-            &PatchParams::apply("scale"),
-            &Patch::Apply(&definition),
-        )
-        .await?;
+    for definition in transship::api::definitions()? {
+        let parameters = PatchParams::apply("scale");
+        definitions
+            .patch(
+                &definition.name_any(),
+                &parameters,
+                &Patch::Apply(&definition),
+            )
+            .await?;
+    }
     let mirrors: Api<ImageMirror> = Api::all(client.clone());
     let begin = Instant::now();
     while let Err(error) = mirrors.list(&ListParams::default()).await {

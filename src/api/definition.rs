@@ -9,8 +9,8 @@ use super::{ImageBuild, ImageMirror};
 /// Every definition as it is installed, in the order in which it is installed.
 pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
     Ok(vec![
-        finish(&ImageBuild::crd(), &IMAGE_BUILD_LISTS)?,
         finish(&ImageMirror::crd(), &IMAGE_MIRROR_LISTS)?,
+        finish(&ImageBuild::crd(), &IMAGE_BUILD_LISTS)?,
     ])
 }
 

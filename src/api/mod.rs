@@ -99,5 +99,7 @@ pub use worker_pod::{ResourceQuantities, WorkerPod, WorkerResources};
 pub const GROUP: &str = "transship.dev";
 /// Keeps a mirror until what it wrote is removed, if that is wanted.
 pub const FINALIZER: &str = "transship.dev/remove-images";
+/// By this annotation somebody asks for the end of a build; its value is the number of the build.
+pub const CANCEL_ANNOTATION: &str = "transship.dev/cancel";
 /// Field manager of everything the controller applies.
 pub const FIELD_MANAGER: &str = "transship";

@@ -5,11 +5,13 @@
 //! [`CONTEXT_DIRECTORY`], a builder makes an image of it in [`OUTPUT_DIRECTORY`], `build-publish`
 //! pushes that. Only the middle one runs code of users, and it gets neither plan nor credentials.
 
+mod dockerfile;
 mod failure;
 mod path;
 mod plan;
 mod report;
 
+pub use dockerfile::base_images;
 pub use failure::{BuildFailure, FailureClass};
 pub use path::{ContextPath, ContextPathError};
 pub use plan::{BuildPlan, ImageForm, PlannedOutput, PlannedSource};

@@ -21,6 +21,12 @@ pub struct BuildPlan {
     pub version: u32,
     /// Where the context comes from.
     pub source: PlannedSource,
+    /// The Dockerfile, below the context. It is looked for when it is named, and what it builds upon is reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<ContextPath>,
+    /// Values of its `ARG` instructions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arguments: BTreeMap<String, String>,
     /// Where the image goes.
     pub output: PlannedOutput,
 }

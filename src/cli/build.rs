@@ -81,6 +81,10 @@ pub(super) struct FetchArguments {
     /// Where files with credentials may be meanwhile; nothing that the builder gets
     #[arg(long, value_name = "DIRECTORY", default_value_os_t = std::env::temp_dir())]
     scratch: PathBuf,
+
+    /// Do nothing unless the pod has a user namespace
+    #[arg(long)]
+    user_namespace: bool,
 }
 
 impl FetchArguments {
@@ -91,6 +95,7 @@ impl FetchArguments {
             context: self.context,
             files: self.files,
             scratch: self.scratch,
+            needs_user_namespace: self.user_namespace,
         };
         let outcome = Box::pin(run_fetch(&options, cancel)).await?;
         Ok(ExitCode::from(outcome.exit_code()))

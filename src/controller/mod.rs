@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
@@ -227,8 +227,11 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
     });
     let controllers: Vec<_> = controllers.collect();
     let knowing = know_claims(context, &stores);
+    let mut build_stores = Vec::new();
     let builds = namespaces.iter().map(|namespace| {
-        build_controller(context, *namespace)
+        let controller = build_controller(context, *namespace);
+        build_stores.push(controller.store());
+        controller
             .graceful_shutdown_on(cancel.clone().cancelled_owned())
             .run(
                 build::reconcile,
@@ -242,10 +245,32 @@ async fn reconcile_all(options: &Options, context: &Arc<Context>, cancel: &Cance
     });
     let builds: Vec<_> = builds.collect();
     futures::join!(
-        futures::future::join_all(controllers),
-        futures::future::join_all(builds),
+        unless_blind(cancel, &stores, futures::future::join_all(controllers)),
+        unless_blind(cancel, &build_stores, futures::future::join_all(builds)),
         knowing
     );
+}
+
+/// Runs controllers to their end. One that has never seen its objects, as their definition is not installed, does
+/// not end by itself when it is told to.
+async fn unless_blind<K>(
+    cancel: &CancellationToken,
+    stores: &[Store<K>],
+    controllers: impl Future<Output = Vec<()>>,
+) where
+    K: kube::runtime::reflector::Lookup<DynamicType = ()> + Clone + 'static,
+{
+    let blind = async {
+        cancel.cancelled().await;
+        let sees = |store: &Store<K>| store.wait_until_ready().now_or_never().is_some();
+        if stores.iter().all(sees) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = controllers => {}
+        () = blind => {}
+    }
 }
 
 /// Waits until every mirror was seen once, before any is acted upon: one that is looked at first is not the

@@ -131,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_leaves_what_it_printed() {
         let mut command = shell("echo given; echo told >&2; exit 3");
-        let left = run(&mut command, Duration::from_secs(60)).await.unwrap();
+        let left = run(&mut command, Duration::from_mins(1)).await.unwrap();
         assert_eq!(left.status.code(), Some(3));
         assert_eq!(
             (left.given.as_slice(), left.messages.as_str()),
@@ -155,21 +155,21 @@ mod tests {
         assert!(matches!(ended, Err(ProcessError::Timeout(_))), "{ended:?}");
         let mut alive = opened.await.unwrap().unwrap();
         let end = tokio::task::spawn_blocking(move || io::Read::read(&mut alive, &mut [0]));
-        let end = tokio::time::timeout(Duration::from_secs(60), end).await;
+        let end = tokio::time::timeout(Duration::from_mins(1), end).await;
         assert_eq!(end.unwrap().unwrap().unwrap(), 0);
     }
 
     #[tokio::test]
     async fn messages_are_cut_at_their_beginning() {
         let mut command = shell("yes told | head -c 1000000 >&2; echo last >&2");
-        let left = run(&mut command, Duration::from_secs(60)).await.unwrap();
+        let left = run(&mut command, Duration::from_mins(1)).await.unwrap();
         assert_eq!(left.messages.len(), KEPT_MESSAGE_BYTES);
         assert!(left.messages.ends_with("last\n"));
     }
 
     #[tokio::test]
     async fn too_much_output_is_refused() {
-        let ended = run(&mut shell("yes"), Duration::from_secs(60)).await;
+        let ended = run(&mut shell("yes"), Duration::from_mins(1)).await;
         assert!(matches!(ended, Err(ProcessError::Output)), "{ended:?}");
     }
 }

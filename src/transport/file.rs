@@ -262,7 +262,7 @@ mod tests {
         assert!(made.unwrap().success());
         let _socket = std::os::unix::net::UnixListener::bind(layout.join("socket")).unwrap();
         let opening = tokio::task::spawn_blocking(move || open_regular(&layout, name));
-        let opened = tokio::time::timeout(Duration::from_secs(60), opening).await;
+        let opened = tokio::time::timeout(Duration::from_mins(1), opening).await;
         let error = opened.unwrap().unwrap().unwrap_err();
         assert_eq!(error.to_string(), NoFile::Special.to_string());
     }

@@ -272,8 +272,8 @@ async fn images_say_when_there_are_more() {
 }
 
 #[rstest]
-#[case::get("get other", 1, "there is no ImageMirror shop/other")]
-#[case::wait("wait other", 1, "there is no ImageMirror shop/other")]
+#[case::get("get other", 1, "there is no shop/other")]
+#[case::wait("wait other", 1, "there is no shop/other")]
 #[case::refused("-n foreign get", 1, "the API server refused: you may not")]
 #[case::no_context("--context nowhere get", 1, "nowhere")]
 #[case::no_file("--kubeconfig /none get", 1, "/none")]

@@ -7,6 +7,7 @@
 )]
 
 mod actions;
+mod builds;
 mod examples;
 mod health;
 mod mirrors;
@@ -50,7 +51,11 @@ async fn run_in_argocd(script: &str, object: &Value) -> Result<Value, String> {
 
 /// The object with its defaults, if the API server would admit it.
 async fn admit(object: &Value) -> Result<Value, String> {
-    let definition = api::definitions().unwrap().into_iter().next().unwrap();
+    let definitions = api::definitions().unwrap();
+    let definition = definitions
+        .iter()
+        .find(|definition| definition.spec.names.kind == object["kind"])
+        .unwrap();
     let question = json!({"definition": definition, "objects": [object]});
     let answer = ask("apiserver", &[], &question.to_string()).await?;
     let mut answer: Value = serde_json::from_str(&answer).unwrap();

@@ -2,24 +2,23 @@
 //! process, which can ask for credentials, speak TLS, answer something else, and remembers what it was asked.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
 use axum::serve::Listener;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::scripted_server::{respond, status};
+use super::git_backend::BackendRequest;
+use super::scripted_server::respond;
 use super::tls::Issued;
 
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -263,81 +262,21 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.unwrap();
     let query = head.uri.query().unwrap_or_default();
-    run_backend(
-        &shared,
-        head.method.as_str(),
-        head.uri.path(),
+    let protocol = header("git-protocol").filter(|_| !shared.old_protocol);
+    let asked = BackendRequest {
+        root: shared.root.path(),
+        method: head.method.as_str(),
+        path: head.uri.path(),
         query,
-        &head.headers,
-        &body,
-    )
-    .await
-}
-
-/// The answer of `git http-backend`, by the rules of CGI (RFC 3875).
-async fn run_backend(
-    shared: &Shared,
-    method: &str,
-    path: &str,
-    query: &str,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Response<Body> {
-    let mut command = tokio::process::Command::new("git");
-    command
-        .arg("http-backend")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_PROJECT_ROOT", shared.root.path())
-        .env("GIT_HTTP_EXPORT_ALL", "1")
-        .env("REQUEST_METHOD", method)
-        .env("PATH_INFO", path)
-        .env("QUERY_STRING", query)
-        .env("CONTENT_LENGTH", body.len().to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    for (name, variable) in [
-        ("content-type", "CONTENT_TYPE"),
-        ("content-encoding", "HTTP_CONTENT_ENCODING"),
-        ("git-protocol", "GIT_PROTOCOL"),
-    ] {
-        if let Some(value) = headers.get(name)
-            && !(shared.old_protocol && name == "git-protocol")
-        {
-            command.env(variable, value.to_str().unwrap());
-        }
-    }
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    // What is not read is not needed.
-    let sending = async {
-        let _ = stdin.write_all(body).await;
-        drop(stdin);
+        content_type: header("content-type"),
+        content_encoding: header("content-encoding"),
+        git_protocol: protocol,
+        body: &body,
     };
-    let (output, ()) = tokio::join!(child.wait_with_output(), sending);
-    let output = output.unwrap().stdout;
-    let Some(end) = output.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
-        return status(500);
-    };
-    let (head, content) = output.split_at(end);
-    let content = content.strip_prefix(b"\r\n\r\n").unwrap();
-    let mut code = 200;
-    let mut fields = Vec::new();
-    for line in str::from_utf8(head).unwrap().lines() {
-        let (name, value) = line.split_once(": ").unwrap();
-        if name == "Status" {
-            code = value.split(' ').next().unwrap().parse().unwrap();
-        } else {
-            fields.push((name.to_lowercase(), value.to_owned()));
-        }
-    }
-    let fields = fields
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    let fields: Vec<_> = fields.collect();
-    respond(code, &fields, content.to_vec())
+    let answer = asked.answer().await;
+    let headers = answer.headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
+    respond(answer.code, &headers.collect::<Vec<_>>(), answer.body)
 }
 
 /// Connections with TLS; those that cannot agree on it are dropped.

@@ -3,6 +3,7 @@
 pub(crate) mod any_registry;
 pub(crate) mod docker_daemon;
 pub(crate) mod docker_registry;
+mod git_backend;
 pub(crate) mod git_server;
 pub(crate) mod registry;
 pub(crate) mod scripted_server;

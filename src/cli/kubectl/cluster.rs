@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject};
@@ -17,11 +17,11 @@ use serde_json::Value;
 
 use super::arguments;
 use super::error::Error;
-use crate::api::{ImageMirror, ImageStatus, is_report_of, reported_images};
+use crate::api::{ImageBuild, ImageMirror, ImageStatus, is_report_of, reported_images};
 use crate::cli::output::harmless;
 
 /// The field manager of everything that is changed here. The operator and Git have others.
-const FIELD_MANAGER: &str = "kubectl-transship";
+pub(super) const FIELD_MANAGER: &str = "kubectl-transship";
 /// Objects of one answer: a mirror has up to 256 KiB.
 const PAGE_SIZE: u32 = 100;
 /// Seconds after which a watch is begun anew, so that a connection that is dead without a sign is noticed.
@@ -188,11 +188,22 @@ impl Cluster {
         Ok((!images.is_empty()).then_some(images))
     }
 
+    /// The builds of the namespace.
+    pub(super) fn builds(&self) -> Api<ImageBuild> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The pods of the namespace.
+    pub(super) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
     fn mirrors(&self) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource())
     }
 
-    async fn request<T>(
+    /// Awaits a request about the object `name`, but not for ever.
+    pub(super) async fn request<T>(
         &self,
         name: &str,
         call: impl Future<Output = Result<T, kube::Error>>,

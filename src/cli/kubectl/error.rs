@@ -26,12 +26,12 @@ pub(super) enum Error {
         .0.as_secs()
     )]
     Timeout(Duration),
-    /// There is no such mirror.
-    #[error("there is no ImageMirror {0}; see with `get -A` which there are")]
+    /// There is no such object.
+    #[error("there is no {0}; see with `kubectl get imagemirrors,imagebuilds -A` which there are")]
     NotFound(String),
     /// The custom resources are not installed.
     #[error(
-        "the API server knows no ImageMirror: install the chart of Transship, or choose another cluster \
+        "the API server does not know the resources of Transship: install the chart of Transship, or choose another cluster \
          with --context"
     )]
     NotInstalled,
@@ -205,7 +205,7 @@ mod tests {
             "code": 404, "message": "imagemirrors.transship.dev \"b\" not found", "reason": "NotFound",
             "details": {"name": "b", "group": "transship.dev", "kind": "imagemirrors"},
         });
-        assert!(error(object).starts_with("there is no ImageMirror a/b;"));
+        assert!(error(object).starts_with("there is no a/b;"));
         let kind = json!({
             "code": 404, "message": "the server could not find the requested resource",
             "reason": "NotFound", "details": {},

@@ -1,4 +1,4 @@
-//! `kubectl transship` and `transship kubectl`: the `ImageMirror` objects of a cluster, for people.
+//! `kubectl transship` and `transship kubectl`: the `ImageMirror` and `ImageBuild` objects of a cluster, for people.
 //!
 //! | file | what it is | I/O |
 //! |---|---|---|
@@ -11,12 +11,14 @@
 //! | `plan.rs` | tags that a mirror will remove | the API server |
 //! | `sync.rs`, `wait.rs`, `follow.rs` | asking for a scan, waiting for an end | all |
 //! | `verdict.rs` | whether waiting is over | none |
+//! | `build/` | asking for a build, stopping it, its log | API server |
 //! | `suspension.rs`, `ownership.rs` | suspend and resume; what Git will say to it | the first |
 //!
 //! It reads and writes what every user of the API server can, and knows nothing of the operator but its
 //! resources.
 
 mod arguments;
+mod build;
 mod cluster;
 mod error;
 mod follow;
@@ -60,7 +62,7 @@ one, `transship kubectl` takes the same commands. The API server and the credent
 kubectl: KUBECONFIG, ~/.kube/config, or in a pod its service account. Data goes to standard output, \
 everything else to standard error.";
 
-/// See and steer the `ImageMirror` objects of a cluster, as `kubectl transship` does
+/// See and steer mirrors and builds of a cluster, as `kubectl transship` does
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
@@ -74,7 +76,7 @@ pub(super) struct Arguments {
     called: Called,
 }
 
-/// See and steer the `ImageMirror` objects of a cluster
+/// See and steer mirrors and builds of a cluster
 #[derive(Debug, Parser)]
 #[command(
     name = PLUGIN_NAME,
@@ -108,6 +110,9 @@ enum Command {
     Wait(wait::Arguments),
     Suspend(suspension::SuspendArguments),
     Resume(suspension::ResumeArguments),
+    Build(build::BuildArguments),
+    Cancel(build::CancelArguments),
+    Logs(build::LogsArguments),
 }
 
 /// Whether the process was called by the name of the plugin.
@@ -146,6 +151,9 @@ impl Arguments {
             Command::Wait(arguments) => arguments.run(&cluster).await,
             Command::Suspend(arguments) => arguments.run(&cluster).await,
             Command::Resume(arguments) => arguments.run(&cluster).await,
+            Command::Build(arguments) => arguments.run(&cluster, words).await,
+            Command::Cancel(arguments) => arguments.run(&cluster).await,
+            Command::Logs(arguments) => arguments.run(&cluster).await,
         }
     }
 }

@@ -197,7 +197,7 @@ fn spec(
 ) -> Result<Value, AttemptError> {
     let chosen = &input.object.spec.pod;
     let mut volumes = Volumes::default();
-    let fetch = fetch(input, name, &mut volumes);
+    let fetch = fetch(input, name, container, &mut volumes);
     let build = build(input, container, &mut volumes)?;
     let publish = publish(input, name, container, &mut volumes);
     let mut all = volumes.volumes;
@@ -288,7 +288,12 @@ impl Volumes {
     }
 }
 
-fn fetch(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
+fn fetch(
+    input: &AttemptInput<'_>,
+    name: &str,
+    container: &BuildContainer,
+    volumes: &mut Volumes,
+) -> Value {
     let mut mounts = vec![
         volumes.plan(name),
         volumes.workspace(false),
@@ -319,13 +324,11 @@ fn fetch(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
             mounts.push(volumes.mount("files", &source, build::FILES_DIRECTORY, true));
         }
     }
-    ours(
-        input,
-        FETCH,
-        &["build-fetch", "--log-format=json"],
-        USER,
-        &mounts,
-    )
+    let mut arguments = vec!["build-fetch", "--log-format=json"];
+    if container.host_users == Some(false) {
+        arguments.push("--user-namespace");
+    }
+    ours(input, FETCH, &arguments, USER, &mounts)
 }
 
 fn build(

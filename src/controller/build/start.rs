@@ -200,6 +200,14 @@ impl Reconciler<'_> {
         Ok(BuildPlan {
             version: BuildPlan::VERSION,
             source: source.planned.clone(),
+            dockerfile: Some(wanted.dockerfile.clone()),
+            arguments: self
+                .object
+                .spec
+                .build_args
+                .iter()
+                .map(|argument| (argument.name.clone(), argument.value.clone()))
+                .collect(),
             output: PlannedOutput {
                 registry: wanted.output.registry().clone(),
                 repository: wanted.output.repository().clone(),

@@ -5,10 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::observation::AttemptObservation;
-use crate::api::{BuildStatus, ImageBuild, requested_reconcile};
-
-/// Annotation by which somebody asks for the end of a build: its number.
-pub(crate) const CANCEL_ANNOTATION: &str = "transship.dev/cancel";
+use crate::api::{BuildStatus, CANCEL_ANNOTATION, ImageBuild, requested_reconcile};
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,6 +8,7 @@
 mod failure;
 mod fetch;
 mod publish;
+mod user_namespace;
 
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,8 @@ pub struct FetchOptions {
     pub files: PathBuf,
     /// Where files with credentials may be for as long as it takes; on no volume that the builder has.
     pub scratch: PathBuf,
+    /// Whether nothing may be done unless the pod has a user namespace.
+    pub needs_user_namespace: bool,
 }
 
 /// The places that only the last stage knows.
@@ -84,7 +87,12 @@ pub async fn run_fetch(
     cancel: &CancellationToken,
 ) -> Result<StageOutcome, Error> {
     let plan = read_plan(&options.stage.plan).await?;
-    let fetching = Box::pin(fetch::fetch(&plan.source, options));
+    let fetching = Box::pin(async {
+        if options.needs_user_namespace {
+            user_namespace::check().await?;
+        }
+        fetch::fetch(&plan, options).await
+    });
     finish(fetching, &options.stage.termination_log, cancel).await
 }
 

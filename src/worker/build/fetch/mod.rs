@@ -16,21 +16,70 @@ use std::time::Duration;
 use self::unpack::Unpacking;
 use super::FetchOptions;
 use super::failure::{of_disk, of_git, of_source};
-use crate::build::{BuildFailure, ContextPath, Fetched, PlannedSource};
+use crate::build::{BuildFailure, BuildPlan, ContextPath, Fetched, PlannedSource, base_images};
 use crate::git::{self, Checkout, CommitId, GitAccess, GitUrl, ReferenceName};
 use crate::reason::Reason;
 
 /// How long a repository may take; a build may have less time, by the deadline of its pod.
 const GIT_LIMIT: Duration = Duration::from_hours(1);
+/// Most bytes of a Dockerfile.
+const MAX_DOCKERFILE_BYTES: u64 = 1024 * 1024;
 /// The time of files that come from no commit: the first that a zip file can express.
 const FIXED_TIME: i64 = 315_532_800;
 
-/// Makes the context that `source` says.
+/// Makes the context that `plan` says.
 pub(super) async fn fetch(
-    source: &PlannedSource,
+    plan: &BuildPlan,
     options: &FetchOptions,
 ) -> Result<Fetched, BuildFailure> {
-    let commit_time = match source {
+    let commit_time = bring(&plan.source, options).await?;
+    let (context, time) = (options.context.clone(), commit_time.unwrap_or(FIXED_TIME));
+    let surveyed = blocking(move || survey::settle(&context, time)).await?;
+    tracing::info!(
+        files = surveyed.files,
+        bytes = surveyed.bytes,
+        "context fetched"
+    );
+    Ok(Fetched {
+        base_images: look_at_dockerfile(plan, &options.context).await?,
+        commit_time,
+        files: surveyed.files,
+        bytes: surveyed.bytes,
+    })
+}
+
+/// What the Dockerfile builds upon. Nobody has to wait for a builder to learn that there is none.
+async fn look_at_dockerfile(plan: &BuildPlan, context: &Path) -> Result<Vec<String>, BuildFailure> {
+    let Some(name) = &plan.dockerfile else {
+        return Ok(Vec::new());
+    };
+    let missing = |problem: &str| {
+        of_source(
+            Reason::DockerfileNotFound,
+            format!("{name} of the source {problem}; spec.dockerfile says where it is"),
+        )
+    };
+    let path = context.join(name.as_ref());
+    let metadata = tokio::fs::metadata(&path).await;
+    let metadata = metadata.map_err(|_| missing("does not exist"))?;
+    if !metadata.is_file() {
+        return Err(missing("is no file"));
+    }
+    if metadata.len() > MAX_DOCKERFILE_BYTES {
+        return Err(missing("is larger than a Dockerfile can be"));
+    }
+    let bytes = tokio::fs::read(&path).await;
+    let bytes = bytes.map_err(|error| of_disk("cannot read the Dockerfile", &error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(base_images(&text, &plan.arguments))
+}
+
+/// Brings the files; returns when they were committed.
+async fn bring(
+    source: &PlannedSource,
+    options: &FetchOptions,
+) -> Result<Option<i64>, BuildFailure> {
+    Ok(match source {
         PlannedSource::Git {
             url,
             commit,
@@ -73,19 +122,6 @@ pub(super) async fn fetch(
             http::fetch(url, checksum, *insecure, unpacking, &options.workspace).await?;
             None
         }
-    };
-    let (context, time) = (options.context.clone(), commit_time.unwrap_or(FIXED_TIME));
-    let surveyed = blocking(move || survey::settle(&context, time)).await?;
-    tracing::info!(
-        files = surveyed.files,
-        bytes = surveyed.bytes,
-        "context fetched"
-    );
-    Ok(Fetched {
-        base_images: Vec::new(),
-        commit_time,
-        files: surveyed.files,
-        bytes: surveyed.bytes,
     })
 }
 

@@ -144,7 +144,7 @@ fn layers_change_what_is_below_them() {
 #[case::sparse(&[entry(EntryType::GNUSparse, "sparse", "", b"")], "no file")]
 #[case::whiteout_out(&[file("a/.wh...", "")], "leads out")]
 #[case::long_name(&[entry(EntryType::GNULongName, "x", "", &[b'n'; 5000]), file("x", "x")], "too long")]
-#[case::long_extension(&[entry(EntryType::XHeader, "x", "", &[b'n'; 70_000])], "extended header")]
+#[case::long_extension(&[entry(EntryType::XHeader, "x", "", &vec![b'n'; 70_000])], "extended header")]
 #[case::no_text(&[entry(EntryType::GNULongName, "x", "", b"\xff\0"), file("x", "x")], "no text")]
 #[case::deep(&[entry(EntryType::GNULongName, "x", "", "a/".repeat(200).as_bytes()), file("x", "x")], "too deep")]
 fn what_means_harm_is_refused(#[case] entries: &[Vec<u8>], #[case] expected: &str) {

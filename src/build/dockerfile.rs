@@ -1,0 +1,128 @@
+//! What a Dockerfile builds upon. Pure: text in, names of images out.
+//!
+//! Builders read Dockerfiles with their own parsers, and have the last word. Here it is only found out which images
+//! to look at: what cannot be told is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parse_dockerfile::{Dockerfile, Instruction};
+
+/// The image that has nothing in it, and is nowhere.
+const SCRATCH: &str = "scratch";
+/// Most images that are looked at.
+const MAX_IMAGES: usize = 32;
+
+/// The images that `FROM` and `COPY --from` name, each once, in the order in which they stand. `arguments` are the values
+/// of build arguments. A text that is no Dockerfile has none: the builder says what is wrong with it.
+#[must_use]
+pub fn base_images(text: &str, arguments: &BTreeMap<String, String>) -> Vec<String> {
+    let Ok(dockerfile) = parse_dockerfile::parse(text) else {
+        return Vec::new();
+    };
+    let values = values(&dockerfile, arguments);
+    let mut stages = BTreeSet::new();
+    let mut images = Vec::new();
+    for (number, stage) in dockerfile.stages().enumerate() {
+        images
+            .extend(expand(&stage.from.image.value, &values).filter(|name| !stages.contains(name)));
+        for instruction in stage.instructions {
+            let Instruction::Copy(copy) = instruction else {
+                continue;
+            };
+            let from = copy
+                .options
+                .iter()
+                .filter(|option| option.name.value == "from");
+            let from = from.filter_map(|option| option.value.as_ref());
+            let from = from.filter_map(|from| expand(&from.value, &values));
+            let is_stage = |name: &String| stages.contains(name) || name.parse::<usize>().is_ok();
+            images.extend(from.filter(|name| !is_stage(name)));
+        }
+        if let Some((_, name)) = &stage.from.as_ {
+            stages.insert(name.value.to_string());
+        }
+        stages.insert(number.to_string());
+    }
+    let mut seen = BTreeSet::new();
+    images.retain(|name| name != SCRATCH && seen.insert(name.clone()));
+    images.truncate(MAX_IMAGES);
+    images
+}
+
+/// The values that `FROM` may use: those of arguments before the first of them.
+fn values(
+    dockerfile: &Dockerfile<'_>,
+    arguments: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for argument in dockerfile.global_args() {
+        for declared in argument.arguments.value.split_whitespace() {
+            let (name, default) = match declared.split_once('=') {
+                Some((name, default)) => (name, Some(default.trim_matches(['"', '\'']))),
+                None => (declared, None),
+            };
+            let default = default.and_then(|default| expand(default, &values));
+            if let Some(value) = arguments.get(name).cloned().or(default) {
+                values.insert(name.to_owned(), value);
+            }
+        }
+    }
+    values
+}
+
+/// `text` with `$NAME`, `${NAME}` and `${NAME:-default}` replaced; [`None`] when one has no value.
+fn expand(text: &str, values: &BTreeMap<String, String>) -> Option<String> {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        let (name, default, behind) = if let Some(inner) = after.strip_prefix('{') {
+            let (inner, behind) = inner.split_once('}')?;
+            let (name, default) = match inner.split_once(":-") {
+                Some((name, default)) => (name, Some(default)),
+                None => (inner, None),
+            };
+            (name, default, behind)
+        } else {
+            let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+            let end = after
+                .find(|character| !is_name(character))
+                .unwrap_or(after.len());
+            let (name, behind) = after.split_at(end);
+            (name, None, behind)
+        };
+        let value = values
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty());
+        expanded.push_str(value.or(default)?);
+        rest = behind;
+    }
+    expanded.push_str(rest);
+    Some(expanded).filter(|expanded| !expanded.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plain("FROM alpine:3.22\nRUN true\n", &["alpine:3.22"])]
+    #[case::scratch("FROM scratch\nCOPY a /\n", &[])]
+    #[case::stages("FROM golang:1 AS build\nFROM build AS test\nFROM alpine\nCOPY --from=build /a /\n", &["golang:1", "alpine"])]
+    #[case::copied("FROM alpine\nCOPY --from=busybox:1 /bin/sh /\nCOPY --from=0 /a /b\n", &["alpine", "busybox:1"])]
+    #[case::argument("ARG BASE\nFROM ${BASE}\n", &["given:1"])]
+    #[case::default("ARG TAG=3.22\nFROM alpine:$TAG\n", &["alpine:3.22"])]
+    #[case::default_in_place("FROM alpine:${TAG:-3}\n", &["alpine:3"])]
+    #[case::nested("ARG NAME=alpine\nARG IMAGE=\"${NAME}:3\"\nFROM $IMAGE\n", &["alpine:3"])]
+    #[case::unknown("ARG OTHER\nFROM $OTHER\n", &[])]
+    #[case::twice("FROM alpine\nFROM alpine\n", &["alpine"])]
+    #[case::platform("FROM --platform=linux/amd64 alpine\n", &["alpine"])]
+    #[case::no_dockerfile("RUNN x", &[])]
+    fn images_are_found(#[case] text: &str, #[case] expected: &[&str]) {
+        let arguments = BTreeMap::from([("BASE".to_owned(), "given:1".to_owned())]);
+        assert_eq!(base_images(text, &arguments), expected);
+    }
+}

@@ -1,0 +1,161 @@
+//! `kubectl transship logs`: what the stages of a build print.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use futures::{AsyncBufReadExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, LogParams};
+
+use super::super::EXIT_FAILED;
+use super::super::arguments;
+use super::super::cluster::Cluster;
+use crate::cli::output::{self, harmless};
+
+/// The containers of a build, in the order in which they run.
+const STAGES: [&str; 3] = ["fetch", "build", "publish"];
+/// How often the pod is read while a stage has not begun.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Show the log of a build
+///
+/// The stages one after the other: fetch brings the source, build is the builder, publish pushes the image. With -f,
+/// follows the build to its end.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubectl transship logs app
+  kubectl transship logs app -f
+
+Exit codes: 0 the log was shown, with -f: the build succeeded; 10 with -f, the build failed; 1 there is no such build, \
+it has no pod, or the API server cannot be used; 2 wrong usage.")]
+pub(in crate::cli::kubectl) struct Arguments {
+    /// The build
+    #[arg(value_name = "NAME", value_parser = arguments::name)]
+    name: String,
+
+    /// Go on until the build has ended
+    #[arg(short, long)]
+    follow: bool,
+}
+
+impl Arguments {
+    pub(in crate::cli::kubectl) async fn run(self, cluster: &Cluster) -> anyhow::Result<ExitCode> {
+        let full_name = cluster.full_name(&self.name);
+        let builds = cluster.builds();
+        let build = cluster.request(&self.name, builds.get(&self.name)).await?;
+        let status = build.status.and_then(|status| status.build);
+        let Some(pod) = status.map(|build| build.pod).filter(|pod| !pod.is_empty()) else {
+            bail!("{full_name} has not been built yet; its conditions say why");
+        };
+        let pods = cluster.pods();
+        for stage in STAGES {
+            if !self.begun(cluster, &pods, &pod, stage).await? {
+                break;
+            }
+            output::tell(format!("==> {stage}"));
+            show(&pods, &pod, stage, self.follow).await?;
+        }
+        if !self.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.end(cluster, &pods, &pod).await
+    }
+
+    /// Whether a stage has begun; with -f, waits until it has, or never will.
+    async fn begun(
+        &self,
+        cluster: &Cluster,
+        pods: &Api<Pod>,
+        pod: &str,
+        stage: &str,
+    ) -> anyhow::Result<bool> {
+        loop {
+            let found = cluster.request(pod, pods.get(pod)).await?;
+            if has_begun(&found, stage) {
+                return Ok(true);
+            }
+            if !self.follow || has_ended(&found) {
+                return Ok(false);
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// Waits for the end of the pod.
+    async fn end(&self, cluster: &Cluster, pods: &Api<Pod>, pod: &str) -> anyhow::Result<ExitCode> {
+        loop {
+            let found = cluster.request(pod, pods.get(pod)).await?;
+            match phase(&found) {
+                "Succeeded" => return Ok(ExitCode::SUCCESS),
+                "Failed" => return Ok(ExitCode::from(EXIT_FAILED)),
+                _ => tokio::time::sleep(PERIOD).await,
+            }
+        }
+    }
+}
+
+async fn show(pods: &Api<Pod>, pod: &str, stage: &str, follow: bool) -> anyhow::Result<()> {
+    let parameters = LogParams {
+        container: Some(stage.to_owned()),
+        follow,
+        ..LogParams::default()
+    };
+    let mut lines = pods.log_stream(pod, &parameters).await?.lines();
+    while let Some(line) = lines.try_next().await? {
+        output::line(harmless(&line))?;
+    }
+    Ok(())
+}
+
+fn phase(pod: &Pod) -> &str {
+    let status = pod.status.as_ref();
+    status
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or_default()
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+fn has_begun(pod: &Pod, stage: &str) -> bool {
+    let Some(status) = &pod.status else {
+        return false;
+    };
+    let all = [&status.init_container_statuses, &status.container_statuses];
+    let mut all = all.into_iter().flatten().flatten();
+    let found = all
+        .find(|status| status.name == stage)
+        .and_then(|status| status.state.as_ref());
+    found.is_some_and(|found| found.running.is_some() || found.terminated.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_stage_has_begun_when_its_container_has() {
+        let pod: Pod = serde_json::from_value(json!({"status": {
+            "phase": "Pending",
+            "initContainerStatuses": [
+                {"name": "fetch", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": {"terminated": {"exitCode": 0}}},
+                {"name": "build", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": {"running": {}}},
+            ],
+            "containerStatuses": [
+                {"name": "publish", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": {"waiting": {}}},
+            ],
+        }}))
+        .unwrap();
+        assert_eq!(
+            STAGES.map(|stage| has_begun(&pod, stage)),
+            [true, true, false]
+        );
+        assert!(!has_ended(&pod));
+    }
+}
