@@ -28,11 +28,11 @@ const PROBES: [(&str, &str); 26] = [
     ("command-lines", "cat /proc/[0-9]*/cmdline | grep -q CANARY"),
     (
         "files",
-        "grep -rqs CANARY /run /tmp /etc /root /home /var /transship /workspace /mnt /opt",
+        "timeout 5 grep -rqs CANARY /run /tmp /etc /root /home /var /transship /workspace /mnt /opt",
     ),
     (
         "roots-of-others",
-        "grep -rqs CANARY /proc/1/root/run /proc/1/root/tmp /proc/1/root/transship",
+        "timeout 5 grep -rqs CANARY /proc/1/root/run /proc/1/root/tmp /proc/1/root/transship",
     ),
     ("neighbours", "cat /proc/[0-9]*/comm | grep -qx transship"),
     (
@@ -59,12 +59,12 @@ const PROBES: [(&str, &str); 26] = [
         "mkdir -p /disk && for disk in /dev/vda /dev/sda /dev/nvme0n1; do mount $disk /disk && break; done",
     ),
     ("device", "mknod /memory c 1 1 && head -c 1 /memory"),
-    ("kernel-memory", "head -c 1 /dev/mem"),
+    ("kernel-memory", "timeout 3 head -c 1 /dev/mem"),
     ("kernel-log", "echo forged >/dev/kmsg"),
     ("modules", "insmod /etc/hosts"),
     ("clock", "date -s 2001-01-01"),
-    ("metadata", "wget -q -T 2 -O - http://169.254.169.254/"),
-    ("kubelet", "wget -q -T 2 -O - http://127.0.0.1:10255/pods"),
+    ("metadata", "timeout 3 wget -q -O - http://169.254.169.254/"),
+    ("kubelet", "timeout 3 wget -q -O - http://127.0.0.1:10255/pods"),
 ];
 
 /// All probes; the instruction fails when one of them succeeds.
