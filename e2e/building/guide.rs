@@ -12,6 +12,9 @@ const GUIDE: &str = include_str!("../../docs/guides/build.md");
 async fn every_command_of_the_guide_works() {
     let workshop = Workshop::open("building-guide").await;
     let (secure, namespace) = (&workshop.cluster.secure, &workshop.namespace.name);
+    // The guide makes them itself.
+    let mine = ["delete", "secret", "registry-ca"];
+    workshop.namespace.kubectl(&mine);
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path();
     fs::create_dir(home.join(".docker")).unwrap();

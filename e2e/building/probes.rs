@@ -60,11 +60,14 @@ const PROBES: [(&str, &str); 26] = [
     ),
     ("device", "mknod /memory c 1 1 && head -c 1 /memory"),
     ("kernel-memory", "timeout 3 head -c 1 /dev/mem"),
-    ("kernel-log", "echo forged >/dev/kmsg"),
+    ("kernel-log", "test -c /dev/kmsg && echo forged >/dev/kmsg"),
     ("modules", "insmod /etc/hosts"),
-    ("clock", "date -s 2001-01-01"),
+    ("clock", "date -s 2001-01-01; test $(date +%Y) = 2001"),
     ("metadata", "timeout 3 wget -q -O - http://169.254.169.254/"),
-    ("kubelet", "timeout 3 wget -q -O - http://127.0.0.1:10255/pods"),
+    (
+        "kubelet",
+        "timeout 3 wget -q -O - http://127.0.0.1:10255/pods",
+    ),
 ];
 
 /// All probes; the instruction fails when one of them succeeds.

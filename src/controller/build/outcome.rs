@@ -12,6 +12,8 @@ use crate::reason::{Class, Reason};
 /// The shortest pause before another attempt; it doubles with each.
 const MIN_RETRY_PAUSE: Duration = Duration::from_secs(10);
 const MAX_RETRY_PAUSE: Duration = Duration::from_mins(5);
+/// Most characters of an instruction: a `RUN` may be as long as a program.
+const MAX_INSTRUCTION_CHARACTERS: usize = 500;
 /// Most characters of a message.
 const MAX_MESSAGE_CHARACTERS: usize = 1000;
 
@@ -44,7 +46,10 @@ impl Failed {
             class: self.failure.class.to_string(),
             reason: self.failure.reason.to_string(),
             message: message.collect(),
-            instruction: self.instruction.clone(),
+            instruction: self.instruction.as_ref().map(|instruction| {
+                let instruction = instruction.chars().take(MAX_INSTRUCTION_CHARACTERS);
+                instruction.collect()
+            }),
             line: self.line,
             log_tail,
         }
@@ -217,6 +222,21 @@ mod tests {
         }
         let unreachable = of_class(FailureClass::Registry, Reason::RegistryUnreachable);
         assert!(retry_pause(&unreachable, 1, 2).is_some());
+    }
+
+    /// A status that the API server refuses tells nothing at all.
+    #[test]
+    fn what_is_shown_is_as_long_as_the_status_takes() {
+        let failed = Failed {
+            instruction: Some("é".repeat(5000)),
+            ..Failed::new(BuildFailure {
+                message: "é".repeat(5000),
+                ..of_class(FailureClass::Dockerfile, Reason::RunCommandFailed)
+            })
+        };
+        let shown = failed.status(1, None);
+        assert_eq!(shown.instruction.unwrap().chars().count(), 500);
+        assert_eq!(shown.message.chars().count(), 1000);
     }
 
     #[test]
