@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Mirror, Namespace, eventually};
+use crate::harness::{Build, Cluster, Mirror, Namespace, eventually};
 
 const RENDERED: &str = include_str!("../tests/chart/rbac.golden.yaml");
 /// The roles that the operator is bound to.
@@ -94,6 +94,30 @@ fn spec(cluster: &Cluster, namespace: &Namespace, tags: &str) -> Value {
     })
 }
 
+/// Builds with a builder that is none: the first build is forgotten with its pod and its plan when the second has
+/// ended.
+async fn build_twice(cluster: &Cluster) {
+    let namespace = cluster.namespace_with("rights-build", "baseline");
+    let spec = json!({
+        "source": {"inline": {"dockerfile": "FROM scratch"}},
+        "builder": {"image": format!("{}/library/busybox:1", cluster.plain.host)},
+        "output": {"repository": format!("{}/{}/app", cluster.plain.host, namespace.name), "insecure": true},
+        "retry": {"limit": 0},
+        "history": {"successful": 0, "failed": 0},
+    });
+    let build = Build::apply(cluster, &namespace, "app", &spec);
+    for number in 1..=2 {
+        build
+            .wait_until("the end of a build", |status| {
+                let build = status.build.as_ref().ok_or("none")?;
+                let ended = build.number == number && build.completion_time.is_some();
+                ended.then_some(()).ok_or_else(|| "goes on".to_owned())
+            })
+            .await;
+        build.request();
+    }
+}
+
 #[tokio::test]
 async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
     let cluster = Cluster::shared().await;
@@ -144,6 +168,7 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
     })
     .await;
     namespace.kubectl(&["delete", "imir", "all", "--timeout=60s"]);
+    build_twice(&cluster).await;
 
     let granted = granted();
     assert!(

@@ -456,3 +456,6 @@ pub(super) fn needed_secrets(object: &ImageBuild) -> BTreeSet<(&str, &str)> {
     let certificates = certificates.map(|secret| (secret.name.as_str(), "ca.crt"));
     keyed.chain(pull).chain(certificates).collect()
 }
+
+#[cfg(test)]
+mod tests;
