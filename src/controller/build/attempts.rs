@@ -3,8 +3,9 @@
 //! Only objects whose controller is this very build, by UID, are ever touched.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
-use kube::{Client, ResourceExt as _};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
+use kube::{Client, Resource as _, ResourceExt as _};
+use serde_json::json;
 
 use super::observation::Stage;
 use super::pod::{Attempt, BUILD_UID_LABEL};
@@ -59,9 +60,8 @@ impl Attempts {
             Err(error) if error.is_conflict() => request(self.config_maps.get(&name)).await?,
             result => result?,
         };
-        let is_same = plan.immutable == Some(true)
-            && plan.binary_data == attempt.config_map.binary_data
-            && is_controlled_by(&plan, uid);
+        let is_same =
+            plan.immutable == Some(true) && plan.binary_data == attempt.config_map.binary_data;
         if !is_same {
             return Err(StartError::NameTaken(name));
         }
@@ -69,24 +69,37 @@ impl Attempts {
             Err(error) if error.is_conflict() => request(self.pods.get(&name)).await?,
             result => result?,
         };
-        if is_controlled_by(&pod, uid) {
-            Ok(())
-        } else {
-            Err(StartError::NameTaken(name))
+        // Until the pod has taken the plan over, the build controls it.
+        let pod_uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let is_ours = is_controlled_by(&plan, uid) || is_controlled_by(&plan, pod_uid);
+        if !is_ours || !is_controlled_by(&pod, uid) {
+            return Err(StartError::NameTaken(name));
         }
+        self.hand_over_plan(&name, &pod).await?;
+        Ok(())
     }
 
-    /// Removes the objects of an attempt, and stops it if it goes on.
+    /// Makes the pod the owner of the plan, so that both are collected together.
+    async fn hand_over_plan(&self, name: &str, pod: &Pod) -> Result<(), RequestError> {
+        let Some(owner) = pod.controller_owner_ref(&()) else {
+            return Ok(());
+        };
+        let patch = json!({"metadata": {"ownerReferences": [owner]}});
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&patch);
+        request(self.config_maps.patch(name, &parameters, &patch)).await?;
+        Ok(())
+    }
+
+    /// Removes the pod of an attempt, which takes its plan along, and stops it if it goes on.
     pub(super) async fn remove(&self, name: &str, uid: &str) -> Result<(), RequestError> {
         if let Some(pod) = request(self.pods.get_opt(name)).await?
             && is_controlled_by(&pod, uid)
         {
             ignore_missing(request(self.pods.delete(name, &DeleteParams::default())).await)?;
-        }
-        if let Some(plan) = request(self.config_maps.get_opt(name)).await?
-            && is_controlled_by(&plan, uid)
-        {
-            ignore_missing(request(self.config_maps.delete(name, &DeleteParams::default())).await)?;
         }
         Ok(())
     }
