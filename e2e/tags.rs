@@ -166,7 +166,7 @@ async fn a_strict_mirror_moves_no_tag_unless_it_can_move_all() {
     let plain = &setting.cluster.plain;
     plain.delete_blob(&setting.source, &third.layer()).await;
     let mirror = setting.apply(&tags, "Overwrite", "Strict");
-    let failed = mirror.wait_failed("HeldBack", false).await;
+    let failed = mirror.wait_failed("SourceNotFound", true).await;
     assert_eq!(standing(&failed), held_back("SourceNotFound"));
     assert_ne!(setting.namespace.jobs(), [""; 0]);
     assert_eq!(setting.at_destination().await, left);
