@@ -49,10 +49,13 @@ const PROBES: [(&str, &str); 26] = [
         "echo '|/forged' >/proc/sys/kernel/core_pattern",
     ),
     ("sysrq", "echo h >/proc/sysrq-trigger"),
-    ("cgroup", "mkdir /sys/fs/cgroup/forged"),
+    (
+        "cgroup",
+        "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do test -e $d/cgroup.procs && test -w $d && exit 0; done; exit 1",
+    ),
     (
         "cgroup-release",
-        "echo /forged >/sys/fs/cgroup/release_agent",
+        "for f in /sys/fs/cgroup/*/release_agent; do test -w $f && exit 0; done; exit 1",
     ),
     (
         "mount-of-disk",

@@ -107,7 +107,11 @@ impl Reconciler<'_> {
         let Some(failed) = failure(ending, builder, &log) else {
             return Ok(Action::requeue(NEXT_STEP));
         };
-        if failed.failure.reason == Reason::UserNamespaceRefused && self.falls_back() {
+        // What a builder says is not believed: a step can say it as well, and have everybody built with less.
+        if stage == Some(Stage::Fetch)
+            && failed.failure.reason == Reason::UserNamespaceRefused
+            && self.falls_back()
+        {
             return self.fall_back().await;
         }
         let tail = match stage {
