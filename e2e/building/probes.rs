@@ -51,7 +51,7 @@ const PROBES: [(&str, &str); 26] = [
     ("sysrq", "echo h >/proc/sysrq-trigger"),
     (
         "cgroup",
-        "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do test -e $d/cgroup.procs && test -w $d && exit 0; done; exit 1",
+        "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do test -e $d/cgroup.procs && mkdir $d/forged && rmdir $d/forged && exit 0; done; exit 1",
     ),
     (
         "cgroup-release",
