@@ -10,11 +10,12 @@ use kube::runtime::controller::Action;
 
 use super::observation::{self, Ending, Stage};
 use super::outcome::{Failed, failure, retry_pause};
+use super::secrets::SecretValues;
 use super::start::SANDBOX_PATIENCE;
 use super::status::end_build;
 use super::tags::{TagContext, tags};
 use super::wanted::{Wanted, builder_type};
-use super::{Error, NEXT_STEP, Reconciler, inputs, registry, secrets};
+use super::{Error, NEXT_STEP, Reconciler, inputs, registry};
 use crate::api::{BuildResult, ImageBuildStatus, Isolation};
 use crate::build::{BuildFailure, FailureClass, Published};
 use crate::controller::events::Severity;
@@ -99,12 +100,14 @@ impl Reconciler<'_> {
             Ending::StageFailed(stage, _) | Ending::ContainerFailed { stage, .. } => Some(*stage),
             Ending::Published(_) | Ending::PodFailed { .. } => None,
         };
+        // Before anything is cut off, which may leave a part of a value.
+        let values = SecretValues::read(&self.secrets, &self.object).await?;
         let log = match stage {
-            Some(stage) => self.attempts.log(pod, stage).await,
+            Some(stage) => values.scrub(self.attempts.log(pod, stage).await),
             None => String::new(),
         };
         let builder = builder_type(self.object.spec.builder.builder_type);
-        let Some(failed) = failure(ending, builder, &log) else {
+        let Some(mut failed) = failure(ending, builder, &log) else {
             return Ok(Action::requeue(NEXT_STEP));
         };
         // What a builder says is not believed: a step can say it as well, and have everybody built with less.
@@ -114,16 +117,9 @@ impl Reconciler<'_> {
         {
             return self.fall_back().await;
         }
-        let tail = match stage {
-            // Ours say everything in their report.
-            Some(Stage::Build) => {
-                Some(secrets::scrub(&self.secrets, &self.object, tail(&log)).await?)
-            }
-            Some(Stage::Fetch | Stage::Publish) | None => None,
-        };
-        let mut failed = failed;
-        let message = std::mem::take(&mut failed.failure.message);
-        failed.failure.message = secrets::scrub(&self.secrets, &self.object, message).await?;
+        failed.failure.message = values.scrub(failed.failure.message);
+        // Ours say everything in their report.
+        let tail = (stage == Some(Stage::Build)).then(|| tail(&log));
         self.fail(failed, tail.filter(|tail| !tail.is_empty()))
             .await
     }

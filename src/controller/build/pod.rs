@@ -443,8 +443,8 @@ fn ours(
     })
 }
 
-/// The Secrets that the container needs which builds, with their keys. A pod waits for one that does not exist.
-pub(super) fn needed_secrets(object: &ImageBuild) -> BTreeSet<(&str, &str)> {
+/// The Secrets that the container needs which builds, with the keys of each. A pod waits for one that does not exist.
+pub(super) fn needed_secrets(object: &ImageBuild) -> BTreeMap<&str, BTreeSet<&str>> {
     let spec = &object.spec;
     let keyed = spec.secrets.iter().map(|secret| {
         let place = &secret.secret_ref;
@@ -454,7 +454,11 @@ pub(super) fn needed_secrets(object: &ImageBuild) -> BTreeSet<(&str, &str)> {
     let pull = pull.map(|secret| (secret.name.as_str(), ".dockerconfigjson"));
     let certificates = spec.pull_cert_secret_ref.iter();
     let certificates = certificates.map(|secret| (secret.name.as_str(), "ca.crt"));
-    keyed.chain(pull).chain(certificates).collect()
+    let mut needed: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (name, key) in keyed.chain(pull).chain(certificates) {
+        needed.entry(name).or_default().insert(key);
+    }
+    needed
 }
 
 #[cfg(test)]

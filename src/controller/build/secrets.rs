@@ -1,14 +1,14 @@
 //! The Secrets of a build: whether they are there before a pod waits for them, and their values taken out of what
 //! is shown of a log.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
 use super::pod::needed_secrets;
+use super::source::{of_failure, source_failure};
 use crate::api::ImageBuild;
-use crate::build::{BuildFailure, FailureClass};
+use crate::build::BuildFailure;
+use crate::controller::registries::secret_not_found;
 use crate::controller::request::{RequestError, request};
 use crate::reason::Reason;
 
@@ -22,51 +22,40 @@ pub(super) async fn missing(
     secrets: &Api<Secret>,
     object: &ImageBuild,
 ) -> Result<Option<BuildFailure>, RequestError> {
-    for (name, key) in needed_secrets(object) {
+    for (name, keys) in needed_secrets(object) {
         let Some(secret) = request(secrets.get_opt(name)).await? else {
-            return Ok(Some(failure(
-                Reason::SecretNotFound,
-                format!(
-                    "Secret {name} does not exist in this namespace; create it or correct the reference"
-                ),
-            )));
+            return Ok(Some(of_failure(&secret_not_found(name))));
         };
-        let has_key = secret.data.is_some_and(|data| data.contains_key(key));
-        if !has_key {
-            return Ok(Some(failure(
-                Reason::SecretInvalid,
-                format!("Secret {name}: key {key} is missing"),
-            )));
+        let data = secret.data.unwrap_or_default();
+        if let Some(key) = keys.into_iter().find(|key| !data.contains_key(*key)) {
+            let message = format!("Secret {name}: key {key} is missing");
+            return Ok(Some(source_failure(Reason::SecretInvalid, &message)));
         }
     }
     Ok(None)
 }
 
-fn failure(reason: Reason, message: String) -> BuildFailure {
-    BuildFailure {
-        class: FailureClass::Source,
-        reason,
-        message,
-    }
-}
+/// The values of the Secrets that the container had which builds. There is nothing to print.
+pub(super) struct SecretValues(Vec<Vec<u8>>);
 
-/// `text` without the values of the Secrets that the container had which wrote it.
-pub(super) async fn scrub(
-    secrets: &Api<Secret>,
-    object: &ImageBuild,
-    text: String,
-) -> Result<String, RequestError> {
-    let names: BTreeSet<&str> = needed_secrets(object)
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    let mut values = Vec::new();
-    for name in names {
-        let secret = request(secrets.get_opt(name)).await?;
-        let data = secret.and_then(|secret| secret.data).unwrap_or_default();
-        values.extend(data.into_values().map(|value| value.0));
+impl SecretValues {
+    pub(super) async fn read(
+        secrets: &Api<Secret>,
+        object: &ImageBuild,
+    ) -> Result<Self, RequestError> {
+        let mut values = Vec::new();
+        for name in needed_secrets(object).into_keys() {
+            let secret = request(secrets.get_opt(name)).await?;
+            let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+            values.extend(data.into_values().map(|value| value.0));
+        }
+        Ok(Self(values))
     }
-    Ok(without(text, &values))
+
+    /// `text` without any of them. It has to be whole: a part of a value is not found.
+    pub(super) fn scrub(&self, text: String) -> String {
+        without(text, &self.0)
+    }
 }
 
 /// `text` without any of `values`, and without any line of them.
