@@ -11,6 +11,7 @@ mod events;
 mod lease;
 mod metrics;
 mod mirror;
+mod plans;
 mod registries;
 mod request;
 mod resources;
@@ -24,8 +25,10 @@ mod turns;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
@@ -394,6 +397,11 @@ fn key(object: &impl kube::ResourceExt) -> String {
 
 fn key_of(namespace: Option<&str>, name: &str) -> String {
     format!("{}/{name}", namespace.unwrap_or_default())
+}
+
+/// `delay` after `now`, or the end of time.
+fn later(now: Timestamp, delay: Duration) -> Timestamp {
+    now.checked_add(delay).unwrap_or(Timestamp::MAX)
 }
 
 /// The API for one namespace, or for all.

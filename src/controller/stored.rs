@@ -5,16 +5,18 @@
 //! about that.
 
 use std::borrow::Cow;
+use std::fmt::Debug;
 
 use kube::Resource;
-use kube::api::ObjectMeta;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
 use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
-use crate::api::{ImageBuild, ImageMirror, ImageMirrorStatus};
+use super::request::{RequestError, request};
+use crate::api::{FIELD_MANAGER, ImageBuild, ImageMirror, ImageMirrorStatus};
 
 /// An object that could be read, or what is known of one that could not.
 #[derive(Clone, Debug)]
@@ -120,6 +122,27 @@ where
             Self::Unreadable(object) => &mut object.metadata,
         }
     }
+}
+
+/// Writes a status by server-side apply with one field manager for all: what it leaves out is gone.
+pub(crate) async fn write_status<K>(
+    api: &Api<Stored<K>>,
+    name: &str,
+    status: &K::Status,
+) -> Result<(), RequestError>
+where
+    K: HasStatus<Status: DeserializeOwned + Serialize> + DeserializeOwned + Clone + Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    request(api.patch_status(name, &parameters, &Patch::Apply(&patch))).await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! | `images.rs`, `listing.rs` | the images of a mirror | the first |
 //! | `plan.rs` | tags that a mirror will remove | the API server |
 //! | `sync.rs`, `wait.rs`, `follow.rs` | asking for a scan, waiting for an end | all |
+//! | `request.rs` | the value by which something is asked for | none |
 //! | `verdict.rs` | whether waiting is over | none |
 //! | `build/` | asking for a build, stopping it, its log | API server |
 //! | `suspension.rs`, `ownership.rs` | suspend and resume; what Git will say to it | the first |
@@ -28,6 +29,7 @@ mod listing;
 mod overview;
 mod ownership;
 mod plan;
+mod request;
 mod suspension;
 mod sync;
 mod table;

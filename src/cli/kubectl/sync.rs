@@ -4,17 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::cluster::{Cluster, read};
 use super::follow::{TimeoutArguments, follow};
-use super::{arguments, verdict};
+use super::{arguments, request, verdict};
 use crate::api::RECONCILE_REQUEST_ANNOTATIONS;
 use crate::cli::output;
-
-/// Most characters of a request that a status can say was handled.
-const MAX_REQUEST_LENGTH: usize = 512;
 
 /// Compare sources and destinations now, and copy what is missing
 ///
@@ -53,14 +49,9 @@ impl Arguments {
             );
         }
         let [annotation, _] = RECONCILE_REQUEST_ANNOTATIONS;
-        let value = verdict::new_request(&mirror, Timestamp::now());
-        if value.len() > MAX_REQUEST_LENGTH {
-            bail!(
-                "an annotation of {full_name} that asks for a scan is longer than the operator can \
-                 answer; remove {}",
-                RECONCILE_REQUEST_ANNOTATIONS.join(" and ")
-            );
-        }
+        let handled = mirror.status.as_ref();
+        let handled = handled.and_then(|status| status.last_handled_reconcile_at.as_deref());
+        let value = request::ask(&full_name, &mirror.metadata, handled)?;
         let patch = json!({"metadata": {"annotations": {annotation: value}}});
         cluster.patch(&self.name, &patch).await?;
         output::tell(format!("asked for a scan of {full_name}"));

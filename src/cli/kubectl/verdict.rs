@@ -1,7 +1,5 @@
 //! Whether waiting for a mirror is over. Pure.
 
-use jiff::Timestamp;
-
 use super::overview::{current_run, is_observed};
 use crate::api::{
     ConditionType, ImageMirror, ImageMirrorStatus, find_condition, requested_reconcile,
@@ -149,20 +147,6 @@ fn progress(status: &ImageMirrorStatus, message: &str) -> String {
     match current_run(status) {
         Some(run) => format!("{message} (Job {})", run.job),
         None => message.to_owned(),
-    }
-}
-
-/// The value for a new request. It is greater than what is there, whatever wrote that: of two annotations
-/// the greater counts.
-pub(super) fn new_request(mirror: &ImageMirror, now: Timestamp) -> String {
-    let handled = mirror
-        .status
-        .as_ref()
-        .and_then(|status| status.last_handled_reconcile_at.as_deref());
-    let now = now.to_string();
-    match requested_reconcile(&mirror.metadata).max(handled) {
-        Some(last) if last >= now.as_str() => format!("{last}+"),
-        _ => now,
     }
 }
 

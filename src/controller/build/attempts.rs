@@ -3,13 +3,13 @@
 //! Only objects whose controller is this very build, by UID, are ever touched.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
-use kube::{Client, Resource as _, ResourceExt as _};
-use serde_json::json;
+use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
+use kube::{Client, ResourceExt as _};
 
 use super::observation::Stage;
 use super::pod::{Attempt, BUILD_UID_LABEL};
 use crate::api::{FIELD_MANAGER, is_controlled_by};
+use crate::controller::plans::{self, StartError};
 use crate::controller::request::{RequestError, request};
 
 /// Most lines and bytes of the end of a log that are read.
@@ -20,17 +20,6 @@ const LOG_BYTES: i64 = 256 * 1024;
 pub(super) struct Attempts {
     pods: Api<Pod>,
     config_maps: Api<ConfigMap>,
-}
-
-/// Why an attempt could not be started.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
-    /// An object with the name exists and belongs to somebody else.
-    #[error("an object named {0} exists that does not belong to this build; remove it")]
-    NameTaken(String),
-    /// The API server failed or refused.
-    #[error(transparent)]
-    Request(#[from] RequestError),
 }
 
 impl Attempts {
@@ -63,7 +52,7 @@ impl Attempts {
         let is_same =
             plan.immutable == Some(true) && plan.binary_data == attempt.config_map.binary_data;
         if !is_same {
-            return Err(StartError::NameTaken(name));
+            return Err(name_taken(name));
         }
         let pod = match request(self.pods.create(&post, &attempt.pod)).await {
             Err(error) if error.is_conflict() => request(self.pods.get(&name)).await?,
@@ -73,25 +62,9 @@ impl Attempts {
         let pod_uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let is_ours = is_controlled_by(&plan, uid) || is_controlled_by(&plan, pod_uid);
         if !is_ours || !is_controlled_by(&pod, uid) {
-            return Err(StartError::NameTaken(name));
+            return Err(name_taken(name));
         }
-        self.hand_over_plan(&name, &pod).await?;
-        Ok(())
-    }
-
-    /// Makes the pod the owner of the plan, so that both are collected together.
-    async fn hand_over_plan(&self, name: &str, pod: &Pod) -> Result<(), RequestError> {
-        let Some(owner) = pod.controller_owner_ref(&()) else {
-            return Ok(());
-        };
-        let patch = json!({"metadata": {"ownerReferences": [owner]}});
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patch = Patch::Merge(&patch);
-        request(self.config_maps.patch(name, &parameters, &patch)).await?;
-        Ok(())
+        Ok(plans::hand_over(&self.config_maps, &pod).await?)
     }
 
     /// Removes the pod of an attempt, which takes its plan along, and stops it if it goes on.
@@ -126,5 +99,12 @@ fn ignore_missing<T>(result: Result<T, RequestError>) -> Result<(), RequestError
         Ok(_) => Ok(()),
         Err(error) if error.is_missing() => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+const fn name_taken(name: String) -> StartError {
+    StartError::NameTaken {
+        name,
+        owner: "build",
     }
 }

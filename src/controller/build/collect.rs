@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -13,7 +12,6 @@ use super::outcome::{Failed, failure, retry_pause};
 use super::secrets::SecretValues;
 use super::start::SANDBOX_PATIENCE;
 use super::status::end_build;
-use super::tags::{TagContext, tags};
 use super::wanted::{Wanted, builder_type};
 use super::{Error, NEXT_STEP, Reconciler, inputs, registry};
 use crate::api::{BuildResult, ImageBuildStatus, Isolation};
@@ -51,11 +49,7 @@ impl Reconciler<'_> {
         };
         let source = previous.source.clone().unwrap_or_default();
         let number = previous.build.as_ref().map_or(0, |build| build.number);
-        let context = TagContext {
-            source: &source,
-            number,
-        };
-        let tags = match tags(&self.object.spec.output.tags, &context) {
+        let tags = match self.tags(&source, number) {
             Ok(tags) => tags,
             Err(error) => return self.refuse(&previous, &error).await.map(Ok),
         };
@@ -76,13 +70,8 @@ impl Reconciler<'_> {
         };
         let limits = &self.object.spec.history;
         end_build(&mut status, BuildResult::Succeeded, None, limits, self.now);
-        let observed = self.input(&status).ready();
-        // What was asked for meanwhile is still to be done.
-        let status = ImageBuildStatus {
-            observed_generation: status.observed_generation,
-            last_handled_reconcile_at: status.last_handled_reconcile_at.clone(),
-            ..observed
-        };
+        let input = self.input(&status);
+        let status = input.nothing_handled(input.ready());
         self.write(&status).await?;
         let image = status.image.as_ref();
         let message = format!(
@@ -131,17 +120,13 @@ impl Reconciler<'_> {
         let shown = failed.status(build.number, log_tail);
         let failure = &failed.failure;
         let pause = retry_pause(failure, build.attempt, self.object.spec.retry.limit);
-        let mut status = self.input(&previous).failed(failure, pause.is_some());
-        status.observed_generation = previous.observed_generation;
-        status
-            .last_handled_reconcile_at
-            .clone_from(&previous.last_handled_reconcile_at);
+        let input = self.input(&previous);
+        let mut status = input.nothing_handled(input.failed(failure, pause.is_some()));
         let message = format!("build {}: {}", build.number, failure.message);
         if let Some(pause) = pause {
-            let time = self.now.checked_add(pause).unwrap_or(Timestamp::MAX);
             status.last_failure = Some(shown);
             if let Some(build) = &mut status.build {
-                build.retry_time = Some(Time(time));
+                build.retry_time = Some(Time(self.later(pause)));
             }
             self.write(&status).await?;
             self.tell(Severity::Warning, failure.reason, message).await;
@@ -186,16 +171,14 @@ impl Reconciler<'_> {
             reason: Reason::Cancelled,
             message,
         };
-        let mut status = self.input(&previous).failed(&failure, !asked);
-        let limits = &self.object.spec.history;
-        end_build(&mut status, BuildResult::Cancelled, None, limits, self.now);
+        let input = self.input(&previous);
+        let mut status = input.failed(&failure, !asked);
         if !asked {
             // The new spec is looked at next.
-            status.observed_generation = previous.observed_generation;
-            status
-                .last_handled_reconcile_at
-                .clone_from(&previous.last_handled_reconcile_at);
+            status = input.nothing_handled(status);
         }
+        let limits = &self.object.spec.history;
+        end_build(&mut status, BuildResult::Cancelled, None, limits, self.now);
         self.write(&status).await?;
         self.tell(Severity::Normal, failure.reason, failure.message)
             .await;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::api::{BuilderType, Isolation};
 use crate::builder::{self, SeccompFilter};
+use crate::controller::later;
 
 /// How long it is remembered that nodes have no user namespaces for pods: somebody may upgrade them.
 const MEMORY: Duration = Duration::from_hours(1);
@@ -40,8 +41,7 @@ impl UserNamespaces {
 
     /// A build has found out that there are none.
     pub(super) fn refused(&self, now: Timestamp) {
-        let until = now.checked_add(MEMORY).unwrap_or(Timestamp::MAX);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(later(now, MEMORY));
     }
 }
 

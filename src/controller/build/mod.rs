@@ -36,36 +36,37 @@ mod step;
 mod tags;
 mod wanted;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
-use serde_json::json;
 
 pub(crate) use self::isolation::{Builders, UserNamespaces};
 pub(super) use self::pod::BUILD_UID_LABEL;
 
-use self::attempts::{Attempts, StartError};
+use self::attempts::Attempts;
 use self::decide::{Decision, Situation};
 use self::source::{ResolvedSource, Sources};
 use self::spec_error::SpecError;
 use self::status::StatusInput;
 use self::step::{Cause, Step, next_step, requested_at};
+use self::tags::{TagContext, tags};
 use self::wanted::{Wanted, WantedSource};
 use super::events::{Notice, Severity};
 use super::registries::Registries;
 use super::request::{RequestError, request};
-use super::stored::StoredBuild;
-use super::{Context, key};
-use crate::api::{BuildTrigger, FIELD_MANAGER, ImageBuild, ImageBuildStatus};
+use super::stored::{StoredBuild, write_status};
+use super::{Context, key, later};
+use crate::api::{BuildTrigger, ImageBuild, ImageBuildStatus, SourceStatus};
 use crate::build::{BuildFailure, FailureClass};
 use crate::copy::AccessReference;
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag};
 use crate::packed::PackError;
 use crate::reason::Reason;
 
@@ -229,15 +230,9 @@ impl Reconciler<'_> {
             (None, Some(obstacle)) => format!("the pod does not go on: {obstacle}"),
             (None, None) => "the pod is starting".to_owned(),
         };
-        let mut status = self
-            .input(&previous)
-            .building(&format!("build {number}: {doing}"));
-        // What the build was started for is still what is observed.
-        status.observed_generation = previous.observed_generation;
-        status
-            .last_handled_reconcile_at
-            .clone_from(&previous.last_handled_reconcile_at);
-        self.write(&status).await?;
+        let input = self.input(&previous);
+        let status = input.building(&format!("build {number}: {doing}"));
+        self.write(&input.nothing_handled(status)).await?;
         Ok(Action::requeue(FOLLOW_PERIOD))
     }
 
@@ -292,11 +287,7 @@ impl Reconciler<'_> {
         let mut previous = self.previous();
         let source = previous.source.clone().unwrap_or_default();
         let number = previous.build.as_ref().map_or(0, |build| build.number);
-        let context = tags::TagContext {
-            source: &source,
-            number,
-        };
-        let tags = match tags::tags(&self.object.spec.output.tags, &context) {
+        let tags = match self.tags(&source, number) {
             Ok(tags) => tags,
             Err(error) => return self.refuse(&previous, &error).await,
         };
@@ -342,10 +333,7 @@ impl Reconciler<'_> {
             .input(previous)
             .failed(failure, status::may_pass(failure));
         self.plan_next(&mut status, wanted, cause);
-        let soon = self
-            .now
-            .checked_add(FAILURE_PERIOD)
-            .unwrap_or(Timestamp::MAX);
+        let soon = self.later(FAILURE_PERIOD);
         let planned = status.next_check_time.as_ref().map(|time| time.0);
         status.next_check_time = Some(Time(planned.map_or(soon, |planned| planned.min(soon))));
         if previous.conditions != status.conditions {
@@ -358,10 +346,8 @@ impl Reconciler<'_> {
 
     /// When triggers are looked at next.
     fn plan_next(&self, status: &mut ImageBuildStatus, wanted: &Wanted, cause: Cause) {
-        let after = |delay: Duration| self.now.checked_add(delay).unwrap_or(Timestamp::MAX);
-        status.next_check_time = wanted
-            .check_interval()
-            .map(|interval| Time(after(interval)));
+        let interval = wanted.check_interval();
+        status.next_check_time = interval.map(|interval| Time(self.later(interval)));
         let next = wanted.next_scheduled(self.now).map(Time);
         // What stands for later stays, so that a change of the spec does not skip a time.
         let planned = status.next_schedule_time.take();
@@ -378,6 +364,17 @@ impl Reconciler<'_> {
             let wait = Duration::try_from(next.duration_since(self.now)).unwrap_or_default();
             Action::requeue(wait)
         })
+    }
+
+    /// The tags of the image of a build.
+    fn tags(&self, source: &SourceStatus, number: i64) -> Result<BTreeSet<Tag>, SpecError> {
+        let context = TagContext { source, number };
+        tags(&self.object.spec.output.tags, &context)
+    }
+
+    /// `delay` from now.
+    fn later(&self, delay: Duration) -> Timestamp {
+        later(self.now, delay)
     }
 
     async fn image_there(
@@ -422,8 +419,7 @@ impl Reconciler<'_> {
 
     /// The registries of the output, of base images and of the source.
     async fn registries(&self, wanted: &Wanted) -> Result<Registries, RequestError> {
-        let mut accesses =
-            std::collections::BTreeSet::from([wanted.output_access.clone(), self.pull_access()]);
+        let mut accesses = BTreeSet::from([wanted.output_access.clone(), self.pull_access()]);
         if let WantedSource::Image { access, .. } = &wanted.source {
             accesses.insert(access.clone());
         }
@@ -467,23 +463,6 @@ impl Reconciler<'_> {
         let reference = self.object.object_ref(&());
         self.context.events.publish(&reference, &notice).await;
     }
-}
-
-/// By server-side apply with one field manager for all: what it leaves out is gone from the status.
-async fn write_status(
-    api: &Api<StoredBuild>,
-    name: &str,
-    status: &ImageBuildStatus,
-) -> Result<(), RequestError> {
-    let patch = json!({
-        "apiVersion": ImageBuild::api_version(&()),
-        "kind": ImageBuild::kind(&()),
-        "metadata": {"name": name},
-        "status": status,
-    });
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    request(api.patch_status(name, &parameters, &Patch::Apply(&patch))).await?;
-    Ok(())
 }
 
 /// Why a build was started, in words.

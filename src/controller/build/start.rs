@@ -8,11 +8,9 @@ use kube::runtime::controller::Action;
 use super::pod::{Attempt, AttemptError, AttemptInput};
 use super::source::ResolvedSource;
 use super::spec_error::SpecError;
-use super::tags::{TagContext, tags};
 use super::wanted::{Wanted, builder_type};
 use super::{
-    Cause, Error, FOLLOW_PERIOD, NEXT_STEP, Reconciler, StartError, because, inputs, isolation,
-    secrets,
+    Cause, Error, FOLLOW_PERIOD, NEXT_STEP, Reconciler, because, inputs, isolation, secrets,
 };
 use crate::api::{BuildStatus, BuildTrigger, BuilderStatus, ImageBuildStatus};
 use crate::build::{
@@ -20,6 +18,7 @@ use crate::build::{
 };
 use crate::builder::{self, Build};
 use crate::controller::events::Severity;
+use crate::controller::plans::StartError;
 use crate::reason::Reason;
 
 impl Reconciler<'_> {
@@ -175,7 +174,9 @@ impl Reconciler<'_> {
         };
         match self.attempts.start(attempt, &self.uid).await {
             Ok(()) => Ok(Ok(())),
-            Err(error @ StartError::NameTaken(_)) => refused(Reason::PodRefused, error.to_string()),
+            Err(error @ StartError::NameTaken { .. }) => {
+                refused(Reason::PodRefused, error.to_string())
+            }
             Err(StartError::Request(error)) => match error.refusal() {
                 Some(refusal) => refused(
                     Reason::PodRefused,
@@ -193,10 +194,6 @@ impl Reconciler<'_> {
         number: i64,
     ) -> Result<BuildPlan, SpecError> {
         let output = &self.object.spec.output;
-        let context = TagContext {
-            source: &source.status,
-            number,
-        };
         Ok(BuildPlan {
             version: BuildPlan::VERSION,
             source: source.planned.clone(),
@@ -211,7 +208,7 @@ impl Reconciler<'_> {
             output: PlannedOutput {
                 registry: wanted.output.registry().clone(),
                 repository: wanted.output.repository().clone(),
-                tags: tags(&output.tags, &context)?,
+                tags: self.tags(&source.status, number)?,
                 access: wanted.output_access.clone(),
                 conversion: wanted.conversion,
                 annotations: output.annotations.clone(),

@@ -37,6 +37,15 @@ impl StatusInput<'_> {
         }
     }
 
+    /// `status` with what was handled before: what was asked for meanwhile is still to be done.
+    pub(super) fn nothing_handled(&self, status: ImageBuildStatus) -> ImageBuildStatus {
+        ImageBuildStatus {
+            observed_generation: self.previous.observed_generation,
+            last_handled_reconcile_at: self.previous.last_handled_reconcile_at.clone(),
+            ..status
+        }
+    }
+
     fn conditions(&self) -> Conditions<'_> {
         Conditions::new(&self.previous.conditions, self.generation, self.now)
     }

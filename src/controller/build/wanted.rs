@@ -19,9 +19,6 @@ use crate::copy::AccessReference;
 use crate::git::{CommitId, GitUrl, ReferenceName};
 use crate::oci::{Digest, Platform, Reference};
 
-/// How often a source is looked at that has no trigger of its own: not at all.
-const NEVER: Option<Duration> = None;
-
 /// A spec that can be acted upon.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -97,9 +94,9 @@ impl Wanted {
             field: "dockerfile",
         })?;
         let triggers = &written.triggers;
-        let interval = |field, trigger: Option<&IntervalTrigger>| match trigger {
-            None => Ok(NEVER),
-            Some(trigger) => duration(field, &trigger.interval).map(Some),
+        let interval = |field, trigger: Option<&IntervalTrigger>| {
+            let interval = trigger.map(|trigger| duration(field, &trigger.interval));
+            interval.transpose()
         };
         Ok(Self {
             platform: own_platform()?,
@@ -158,12 +155,8 @@ fn output(repository: &str) -> Result<Reference, SpecError> {
     let reference: Reference = repository
         .parse()
         .map_err(|source| SpecError::Reference { field, source })?;
-    // A repository has neither; `latest` is what a reference without a tag has.
-    if repository.contains('@')
-        || reference
-            .tag()
-            .is_some_and(|tag| repository.ends_with(&format!(":{tag}")))
-    {
+    let name = repository.rsplit('/').next().unwrap_or_default();
+    if name.contains([':', '@']) {
         return Err(SpecError::RepositoryWithTag);
     }
     Ok(reference)

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::pod::{CONTAINER, WorkerPods, pod};
 use crate::api::ImageMirror;
-use crate::controller::ARGOCD_IGNORE_UPDATES_ANNOTATION;
+use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, later};
 use crate::copy::Plan;
 use crate::oci::Digest;
 use crate::packed::{self, PackError};
@@ -55,7 +55,7 @@ impl RunInput<'_> {
     /// When the workers must have stopped. It is no part of what the run is named by, so that the same decision
     /// a moment later is the same run.
     pub(super) fn deadline(&self) -> Timestamp {
-        self.now.checked_add(self.timeout).unwrap_or(Timestamp::MAX)
+        later(self.now, self.timeout)
     }
 }
 

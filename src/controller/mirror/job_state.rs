@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 use super::job::{DEADLINE_ANNOTATION, GENERATION_ANNOTATION};
 use super::step::RunObservation;
 use crate::api::is_controlled_by;
+use crate::controller::later;
 
 /// How long the pods of a run that was given up are waited for: they have half of it to stop when they are told
 /// to. After that their node does not answer.
@@ -86,7 +87,7 @@ fn stopped_for_certain(job: &Job, now: Timestamp) -> Timestamp {
         .get(DEADLINE_ANNOTATION)
         .and_then(|deadline| deadline.parse::<Timestamp>().ok())
         .unwrap_or(now);
-    deadline.checked_add(CLOCK_MARGIN).unwrap_or(Timestamp::MAX)
+    later(deadline, CLOCK_MARGIN)
 }
 
 /// Conditions that mean that the outcome is settled. `SuccessCriteriaMet` and `FailureTarget` come

@@ -55,10 +55,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
+use kube::ResourceExt as _;
+use kube::api::Api;
 use kube::runtime::controller::Action;
-use kube::{Resource as _, ResourceExt as _};
-use serde_json::json;
 
 pub(crate) use self::claims::Claims;
 pub(crate) use self::job::MIRROR_UID_LABEL;
@@ -68,17 +67,18 @@ use self::decide::{Decision, Situation};
 use self::job::{Run, RunInput};
 use self::job_state::JobsOfMirror;
 use self::pages::{Pages, PagesError};
-use self::runs::{RunResult, Runs, StartError};
+use self::runs::{RunResult, Runs};
 use self::spec_error::SpecError;
 use self::status::StatusInput;
 use self::step::{Step, Trigger, next_step, requested_at};
 pub(crate) use self::wanted::Wanted;
+use super::plans::StartError;
 use super::registries::Registries;
 use super::request::{RequestError, request};
-use super::stored::StoredMirror;
+use super::stored::{StoredMirror, write_status};
 use super::turns::Turn;
 use super::{Context, key};
-use crate::api::{FIELD_MANAGER, ImageMirror, ImageMirrorStatus, ImageStatus, RunStatus};
+use crate::api::{ImageMirror, ImageMirrorStatus, ImageStatus, RunStatus};
 use crate::copy::AccessReference;
 use crate::oci::Digest;
 use crate::packed::PackError;
@@ -380,7 +380,7 @@ impl Reconciler<'_> {
         };
         match self.runs.start(&run, &uid).await {
             Ok(()) => Ok(Some(run_record::started(&run.name(), plan, self.now))),
-            Err(error @ StartError::NameTaken(_)) => {
+            Err(error @ StartError::NameTaken { .. }) => {
                 decision.fail_run(&error.to_string());
                 Ok(None)
             }
@@ -470,23 +470,6 @@ impl Reconciler<'_> {
         self.publish(&notices::notices(previous, status, decision))
             .await;
     }
-}
-
-/// By server-side apply with one field manager for all: what it leaves out is gone from the status.
-async fn write_status(
-    api: &Api<StoredMirror>,
-    name: &str,
-    status: &ImageMirrorStatus,
-) -> Result<(), RequestError> {
-    let patch = json!({
-        "apiVersion": ImageMirror::api_version(&()),
-        "kind": ImageMirror::kind(&()),
-        "metadata": {"name": name},
-        "status": status,
-    });
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    request(api.patch_status(name, &parameters, &Patch::Apply(&patch))).await?;
-    Ok(())
 }
 
 /// The earlier of two times, while there is one to wait for at all.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::ledger::{Ledger, Written};
 use crate::api::PruneMode;
+use crate::controller::later;
 
 /// Most tags that are removed by one scan; the next one goes on.
 pub(super) const MAX_REMOVALS: usize = 100;
@@ -45,7 +46,7 @@ impl PrunePlan {
     /// When there is something to remove that could not be removed now. What has just been found is shown by the
     /// status before it goes, even without a grace.
     pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        let shown = now.checked_add(SHOWN).unwrap_or(Timestamp::MAX);
+        let shown = later(now, SHOWN);
         let unwanted = self.unwanted.iter();
         let coming = unwanted.filter_map(|(written, after)| {
             if written.unwanted_since == Some(now) {

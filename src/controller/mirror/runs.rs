@@ -5,9 +5,8 @@
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
-use kube::{Client, Resource as _, ResourceExt as _};
-use serde_json::json;
+use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
+use kube::{Client, ResourceExt as _};
 
 use super::decide::{CopyName, EndedRun};
 use super::fence::{Fence, Fences};
@@ -18,6 +17,7 @@ use super::pod_state::{is_running, obstacle, report};
 use super::run_record;
 use super::status::WorkerState;
 use crate::api::{FIELD_MANAGER, ImageMirror, RunStatus, is_controlled_by};
+use crate::controller::plans::{self, StartError};
 use crate::controller::request::{RequestError, request};
 use crate::copy::{Copied, Effect, Failure, Plan, Progress, Record, Report, ReportedFailure};
 use crate::{packed, worker};
@@ -56,17 +56,6 @@ pub(super) struct RunState {
     pub(super) workers: WorkerState,
     /// What they have done so far, as far as they say.
     pub(super) progress: Option<Progress>,
-}
-
-/// Why a run could not be started.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
-    /// An object with the name exists and belongs to somebody else.
-    #[error("an object named {0} exists that does not belong to this mirror; remove it")]
-    NameTaken(String),
-    /// The API server failed or refused.
-    #[error(transparent)]
-    Request(#[from] RequestError),
 }
 
 impl Runs {
@@ -130,7 +119,7 @@ impl Runs {
                 let is_same = existing.immutable == Some(true)
                     && existing.binary_data == run.config_map.binary_data;
                 if !is_same || !self.is_of_mirror(&existing, uid).await? {
-                    return Err(StartError::NameTaken(name));
+                    return Err(name_taken(name));
                 }
             }
             result => {
@@ -142,10 +131,9 @@ impl Runs {
             result => result?,
         };
         if !is_controlled_by(&job, uid) {
-            return Err(StartError::NameTaken(name));
+            return Err(name_taken(name));
         }
-        self.hand_over_plan(&name, &job).await?;
-        Ok(())
+        Ok(plans::hand_over(&self.config_maps, &job).await?)
     }
 
     /// Whether a plan is of this mirror: until its Job has taken it over, the mirror controls it.
@@ -173,30 +161,12 @@ impl Runs {
         let name = job.name_any();
         let plan = match request(self.config_maps.get_opt(&name)).await? {
             Some(plan) if self.is_of_mirror(&plan, mirror_uid).await? => {
-                self.hand_over_plan(&name, &job).await?;
+                plans::hand_over(&self.config_maps, &job).await?;
                 plan_in(plan)
             }
             Some(_) | None => None,
         };
         Ok(Some(run_record::found(&job, plan.as_ref())))
-    }
-
-    /// Makes the Job the owner of the plan, so that both are collected together.
-    async fn hand_over_plan(&self, name: &str, job: &Job) -> Result<(), RequestError> {
-        let Some(owner) = job.controller_owner_ref(&()) else {
-            return Ok(());
-        };
-        let patch = json!({"metadata": {"ownerReferences": [owner]}});
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        request(
-            self.config_maps
-                .patch(name, &parameters, &Patch::Merge(&patch)),
-        )
-        .await?;
-        Ok(())
     }
 
     /// Stops a run: its pods are gone before the Job is.
@@ -308,6 +278,13 @@ impl Runs {
     async fn pods_of(&self, job: &str) -> Result<Vec<Pod>, RequestError> {
         let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
         Ok(request(self.pods.list(&of_job)).await?.items)
+    }
+}
+
+const fn name_taken(name: String) -> StartError {
+    StartError::NameTaken {
+        name,
+        owner: "mirror",
     }
 }
 

@@ -14,6 +14,7 @@ use super::step::Trigger;
 use crate::api::{
     ConditionType, Conditions, ImageMirrorStatus, ImageState, ImageStatus, find_condition,
 };
+use crate::controller::later;
 use crate::reason::{Class, Reason};
 
 /// Most images that a status lists, and most bytes of them as JSON: a status is sent to everybody who watches
@@ -99,9 +100,9 @@ pub(super) fn after_scan(input: &StatusInput<'_>, decision: &Decision) -> ImageM
     let all_in_place = counts.present == counts.desired;
     let next_scan = match (running, all_in_place) {
         (true, _) => None,
-        (false, true) => Some(after(input.now, jittered(input.interval, input.jitter))),
+        (false, true) => Some(later(input.now, jittered(input.interval, input.jitter))),
         (false, false) => {
-            let retry = after(input.now, retry_delay(&conditions, input));
+            let retry = later(input.now, retry_delay(&conditions, input));
             Some(decision.held_until.map_or(retry, |held| held.min(retry)))
         }
     };
@@ -149,7 +150,7 @@ pub(super) fn for_invalid_spec(input: &StatusInput<'_>, error: &SpecError) -> Im
         last_handled_reconcile_at: input.requested_at.map(str::to_owned),
         last_sync_time: input.previous.last_sync_time.clone(),
         next_scan_time: (!input.interval.is_zero())
-            .then(|| Time(after(input.now, jittered(input.interval, input.jitter)))),
+            .then(|| Time(later(input.now, jittered(input.interval, input.jitter)))),
         run: input.previous.run.clone(),
         history: input.previous.history.clone(),
         ..ImageMirrorStatus::default()
@@ -363,10 +364,6 @@ fn retry_delay(conditions: &[Condition], input: &StatusInput<'_>) -> Duration {
     let elapsed = Duration::try_from(input.now.duration_since(failing_since)).unwrap_or_default();
     let longest = MAX_RETRY_DELAY.min(input.interval).max(MIN_RETRY_DELAY);
     jittered(elapsed.clamp(MIN_RETRY_DELAY, longest), input.jitter).min(longest)
-}
-
-fn after(now: Timestamp, delay: Duration) -> Timestamp {
-    now.checked_add(delay).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -9,15 +9,15 @@ use kube::Resource as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 
+use super::Error;
 use super::cleanup::{has_finalizer, set_finalizer};
 use super::spec_error::SpecError;
 use super::status::{StatusInput, for_invalid_spec};
 use super::step::Trigger;
-use super::{Error, write_status};
 use crate::controller::Context;
 use crate::controller::events::{Notice, Severity};
 use crate::controller::request::RequestError;
-use crate::controller::stored::{StoredMirror, UnreadableMirror};
+use crate::controller::stored::{StoredMirror, UnreadableMirror, write_status};
 use crate::reason::Reason;
 
 /// How long to wait before a status is written again that the API server has refused.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -16,10 +15,10 @@ pub(super) use self::logs::Arguments as LogsArguments;
 
 use super::cluster::{Cluster, FIELD_MANAGER};
 use super::follow::TimeoutArguments;
-use super::{EXIT_FAILED, EXIT_TIME_OVER, arguments};
+use super::{EXIT_FAILED, EXIT_TIME_OVER, arguments, request};
 use crate::api::{
     CANCEL_ANNOTATION, ConditionType, ImageBuild, ImageBuildStatus, RECONCILE_REQUEST_ANNOTATIONS,
-    find_condition, requested_reconcile,
+    find_condition,
 };
 use crate::cli::output::{self, harmless};
 
@@ -77,7 +76,9 @@ impl BuildArguments {
             bail!("{full_name} is suspended; set spec.suspend to false first");
         }
         let [annotation, _] = RECONCILE_REQUEST_ANNOTATIONS;
-        let value = new_request(&build, Timestamp::now());
+        let handled = build.status.as_ref();
+        let handled = handled.and_then(|status| status.last_handled_reconcile_at.as_deref());
+        let value = request::ask(&full_name, &build.metadata, handled)?;
         annotate(cluster, &builds, &self.name, annotation, &value).await?;
         output::tell(format!(
             "asked for a build of {full_name}; `{words} logs {} -f` shows it",
@@ -125,17 +126,6 @@ async fn annotate(
         .request(name, builds.patch(name, &parameters, &patch))
         .await?;
     Ok(())
-}
-
-/// The value for a new request, greater than what is there: of two annotations the greater counts.
-fn new_request(build: &ImageBuild, now: Timestamp) -> String {
-    let status = build.status.as_ref();
-    let handled = status.and_then(|status| status.last_handled_reconcile_at.as_deref());
-    let now = now.to_string();
-    match requested_reconcile(&build.metadata).max(handled) {
-        Some(last) if last >= now.as_str() => format!("{last}+"),
-        _ => now,
-    }
 }
 
 /// Waits for the end of the build that was asked for.

@@ -1,6 +1,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use super::super::request::new_request;
 use super::*;
 
 const OURS: &str = "reconcile.transship.dev/requestedAt";
@@ -202,7 +203,10 @@ fn a_new_request_counts_whatever_was_there(#[case] annotations: Value, #[case] h
         mirror["metadata"]["annotations"] = annotations;
         mirror["status"]["lastHandledReconcileAt"] = handled;
     });
-    let value = new_request(&mirror, "2026-01-01T12:00:00Z".parse().unwrap());
+    let handled = mirror.status.as_ref().unwrap();
+    let handled = handled.last_handled_reconcile_at.as_deref();
+    let now = "2026-01-01T12:00:00Z".parse().unwrap();
+    let value = new_request(&mirror.metadata, handled, now);
     let annotations = mirror.metadata.annotations.as_mut().unwrap();
     annotations.insert(OURS.to_owned(), value.clone());
     assert_eq!(requested_reconcile(&mirror.metadata), Some(value.as_str()));
