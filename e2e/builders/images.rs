@@ -5,25 +5,7 @@ use serde_json::Value;
 use transship::builder::{BuildSecret, BuilderType, Isolation};
 
 use super::pod::{SECRET, Workshop, argument};
-use crate::harness::answer;
-
-/// Steps as root and as another user, files that change their owner, and a stage that is left behind.
-const DOCKERFILE: &str = r#"ARG BASE
-FROM ${BASE} AS build
-ARG VERSION
-COPY answer.txt /work/answer.txt
-RUN echo "${VERSION}" >>/work/answer.txt && chown -R 33:33 /work && chmod 4755 /work/answer.txt
-
-FROM ${BASE} AS runtime
-COPY --from=build --chown=33:33 /work /srv
-RUN touch /srv/by-root && chown 33 /srv/by-root
-USER 33
-RUN test "$(id -u)" = 33 && echo as-33 >/srv/by-33
-CMD ["httpd", "-f", "-p", "8080", "-h", "/srv"]
-
-FROM ${BASE}
-RUN false
-"#;
+use crate::harness::{ANSWERING_DOCKERFILE, answer};
 
 /// Words that a shell or Kubernetes would make something else of.
 const VERSION: &str = "--version='$(HOME)' $$ \"*\" `id`";
@@ -43,7 +25,7 @@ async fn an_image_is_built_and_answers(#[case] builder: BuilderType, #[case] iso
     let mut build = workshop.build(isolation);
     build.target = Some("runtime".to_owned());
     build.arguments.push(argument("VERSION", VERSION));
-    let files = [("Dockerfile", DOCKERFILE), ("answer.txt", "42\n")];
+    let files = [("Dockerfile", ANSWERING_DOCKERFILE), ("answer.txt", "42\n")];
     let finished = workshop.run("app", builder, &build, &files).await;
     assert_eq!(finished.failure, None, "{}", finished.log);
 

@@ -8,7 +8,6 @@ use tokio::sync::Semaphore;
 use transship::builder::failure::{Ended, Failure};
 use transship::builder::{
     Build, BuildArgument, BuilderType, Isolation, OUTPUT_DIRECTORY, OUTPUT_VOLUME, Output,
-    SeccompFilter,
 };
 
 use crate::harness::{Cluster, Namespace, eventually};
@@ -54,20 +53,12 @@ impl Workshop {
     /// A build of the file `Dockerfile`, from a base image of the secure registry.
     pub(super) fn build(&self, isolation: Isolation) -> Build {
         let base = format!("{}/bases/busybox:1", self.cluster.secure.host);
+        let platform = platform().parse().unwrap();
         Build {
-            context: CONTEXT.to_owned(),
-            dockerfile: "Dockerfile".to_owned(),
-            target: None,
             arguments: vec![argument("BASE", &base)],
-            secrets: Vec::new(),
-            platform: platform().parse().unwrap(),
-            cache: None,
-            insecure_registries: Vec::new(),
             authorities: Some(format!("{AUTHORITIES}/ca.crt")),
             credentials_directory: Some(CREDENTIALS.to_owned()),
-            source_date_epoch: None,
-            isolation,
-            seccomp: SeccompFilter::Unset,
+            ..Build::new(CONTEXT, "Dockerfile", platform, isolation)
         }
     }
 

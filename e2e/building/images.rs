@@ -4,19 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::workshop::Workshop;
-use crate::harness::{Build, answer};
-
-const DOCKERFILE: &str = r#"ARG BASE
-FROM ${BASE} AS build
-ARG VERSION
-COPY answer.txt /work/answer.txt
-RUN echo "${VERSION}" >>/work/answer.txt && chown -R 33:33 /work
-
-FROM ${BASE} AS runtime
-COPY --from=build --chown=33:33 /work /srv
-USER 33
-CMD ["httpd", "-f", "-p", "8080", "-h", "/srv"]
-"#;
+use crate::harness::{ANSWERING_DOCKERFILE, Build, answer};
 
 #[rstest]
 #[case::buildkit("BuildKit", "Auto", "UserNamespace")]
@@ -34,7 +22,7 @@ async fn an_image_is_built_and_answers(
     #[case] used: &str,
 ) {
     let workshop = Workshop::open("building").await;
-    let mut spec = workshop.spec("app", DOCKERFILE);
+    let mut spec = workshop.spec("app", ANSWERING_DOCKERFILE);
     spec["source"]["inline"]["files"] = json!({"answer.txt": "42\n"});
     spec["target"] = json!("runtime");
     spec["builder"] = json!({"type": builder, "isolation": wanted});

@@ -16,7 +16,7 @@ mod registry_api;
 mod tool;
 mod wait;
 
-pub(crate) use answer::answer;
+pub(crate) use answer::{ANSWERING_DOCKERFILE, answer};
 pub(crate) use build::Build;
 pub(crate) use cluster::{Cluster, Namespace, OPERATOR_NAMESPACE};
 pub(crate) use git::GitServer;

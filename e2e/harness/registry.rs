@@ -111,6 +111,11 @@ impl Registry {
         }
     }
 
+    /// What skopeo calls an image here.
+    fn address(&self, name: &str) -> String {
+        format!("docker://{}/{name}", self.host)
+    }
+
     /// The bytes of a manifest, if there is one; `name` is `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
     pub(crate) fn manifest(&self, name: &str) -> Option<String> {
         let (options, reference) = (self.options(""), format!("docker://{}/{name}", self.host));
@@ -132,35 +137,15 @@ impl Registry {
 
     /// Copies an image with all platforms from here to `to`, another name in the same registry.
     pub(crate) fn copy(&self, from: &str, to: &str) {
-        let (source, destination) = (self.options("src-"), self.options("dest-"));
-        let (from, to) = (
-            format!("docker://{}/{from}", self.host),
-            format!("docker://{}/{to}", self.host),
-        );
-        let mut command = vec!["skopeo", "copy", "--quiet", "--insecure-policy", "--all"];
-        command.extend(source.iter().chain(&destination).map(String::as_str));
-        command.extend([from.as_str(), to.as_str()]);
-        run(&command);
+        let options = [self.options("src-"), self.options("dest-")].concat();
+        skopeo_copy(&["--all"], &options, &self.address(from), &self.address(to));
     }
 
     /// Copies an image with all platforms under the same name from another registry to here.
     pub(crate) fn copy_from(&self, other: &Self, name: &str) {
-        let (source, destination) = (other.options("src-"), self.options("dest-"));
-        let (from, to) = (
-            format!("docker://{}/{name}", other.host),
-            format!("docker://{}/{name}", self.host),
-        );
-        let mut command = vec![
-            "skopeo",
-            "copy",
-            "--quiet",
-            "--insecure-policy",
-            "--all",
-            "--preserve-digests",
-        ];
-        command.extend(source.iter().chain(&destination).map(String::as_str));
-        command.extend([from.as_str(), to.as_str()]);
-        run(&command);
+        let options = [other.options("src-"), self.options("dest-")].concat();
+        let (from, to) = (other.address(name), self.address(name));
+        skopeo_copy(&["--all", "--preserve-digests"], &options, &from, &to);
     }
 
     /// Deletes a manifest, and with it every tag that points at it.
@@ -175,41 +160,21 @@ impl Registry {
     /// Reads an image to its last blob; skopeo compares every digest.
     pub(crate) fn read_completely(&self, name: &str) {
         let directory = tempfile::tempdir().unwrap();
-        let options = self.options("src-");
-        let (from, to) = (
-            format!("docker://{}/{name}", self.host),
-            format!("dir:{}", directory.path().display()),
-        );
-        let mut command = vec![
-            "skopeo",
-            "copy",
-            "--quiet",
-            "--insecure-policy",
-            "--all",
-            "--preserve-digests",
-        ];
-        command.extend(options.iter().map(String::as_str));
-        command.extend([from.as_str(), to.as_str()]);
-        run(&command);
+        let to = format!("dir:{}", directory.path().display());
+        let whole = ["--all", "--preserve-digests"];
+        skopeo_copy(&whole, &self.options("src-"), &self.address(name), &to);
     }
 
     /// Pushes an image from an OCI layout as it is: skopeo would compress layers otherwise.
     pub(crate) fn push(&self, layout: &Path, name: &str) {
+        let from = format!("oci:{}:1", layout.display());
         let options = self.options("dest-");
-        let (from, to) = (
-            format!("oci:{}:1", layout.display()),
-            format!("docker://{}/{name}", self.host),
+        skopeo_copy(
+            &["--preserve-digests"],
+            &options,
+            &from,
+            &self.address(name),
         );
-        let mut command = vec![
-            "skopeo",
-            "copy",
-            "--quiet",
-            "--insecure-policy",
-            "--preserve-digests",
-        ];
-        command.extend(options.iter().map(String::as_str));
-        command.extend([from.as_str(), to.as_str()]);
-        run(&command);
     }
 
     /// The requests from now on.
@@ -289,6 +254,14 @@ pub(crate) async fn incomplete_tag(registry: &Registry, repository: &str, tag: &
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+}
+
+fn skopeo_copy(flags: &[&str], options: &[String], from: &str, to: &str) {
+    let mut command = vec!["skopeo", "copy", "--quiet", "--insecure-policy"];
+    command.extend(flags);
+    command.extend(options.iter().map(String::as_str));
+    command.extend([from, to]);
+    run(&command);
 }
 
 /// One more docker-registry in the cluster's network: in maintenance, so that it takes no pushes.

@@ -63,6 +63,16 @@ pub enum Isolation {
     Rootless,
 }
 
+impl Isolation {
+    /// The name that scripts know it by.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::UserNamespace => "UserNamespace",
+            Self::Rootless => "Rootless",
+        }
+    }
+}
+
 /// The filter of system calls for builders that mount, which that of the container runtimes forbids to all who
 /// are not root on the node. Kaniko does not mount, and always has the runtime's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +116,26 @@ impl Refusal {
 }
 
 impl Build {
+    /// A build of a Dockerfile in a context, with nothing but what each has.
+    #[must_use]
+    pub fn new(context: &str, dockerfile: &str, platform: Platform, isolation: Isolation) -> Self {
+        Self {
+            context: context.to_owned(),
+            dockerfile: dockerfile.to_owned(),
+            target: None,
+            arguments: Vec::new(),
+            secrets: Vec::new(),
+            platform,
+            cache: None,
+            insecure_registries: Vec::new(),
+            authorities: None,
+            credentials_directory: None,
+            source_date_epoch: None,
+            isolation,
+            seccomp: SeccompFilter::Unset,
+        }
+    }
+
     /// Refuses what would mean something else on a command line.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let ambiguous =

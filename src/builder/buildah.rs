@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 use super::Builder;
 use super::build::{Build, Refusal};
 use super::container::{
-    BuildContainer, Command, OUTPUT_LAYOUT, Output, STATE, TEMPORARY, access_environment,
-    container, host_users, mounting_context, volumes,
+    BuildContainer, Command, OUTPUT_LAYOUT, Output, mounting, mounting_context,
 };
 use super::failure::Failure;
 
@@ -28,15 +27,13 @@ impl Builder for Buildah {
             ("TMPDIR", "/tmp".to_owned()),
             ("REGISTRIES_CONFIG", registries(build)),
         ];
-        command.environment.extend(access_environment(build));
-        let scratch = [STATE, TEMPORARY];
-        Ok(BuildContainer {
-            container: container(command, mounting_context(build), &scratch),
-            volumes: volumes(&scratch),
-            host_users: host_users(build.isolation),
-            output: Output::Layout(OUTPUT_LAYOUT),
-            publish_user: None,
-        })
+        let context = mounting_context(build);
+        Ok(mounting(
+            build,
+            command,
+            context,
+            Output::Layout(OUTPUT_LAYOUT),
+        ))
     }
 
     fn failure_in_log(&self, exit_code: i32, log: &str) -> Failure {

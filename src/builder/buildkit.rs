@@ -5,10 +5,9 @@
 use std::fmt::Write as _;
 
 use super::Builder;
-use super::build::{Build, Isolation, Refusal};
+use super::build::{Build, Refusal};
 use super::container::{
-    BuildContainer, Command, OUTPUT_LAYOUT, Output, STATE, TEMPORARY, access_environment,
-    container, host_users, mounting_context, read_only, volumes,
+    BuildContainer, Command, OUTPUT_LAYOUT, Output, mounting, mounting_context, read_only,
 };
 use super::failure::Failure;
 
@@ -27,11 +26,7 @@ pub(super) struct BuildKit;
 impl Builder for BuildKit {
     fn container(&self, build: &Build) -> Result<BuildContainer, Refusal> {
         build.check()?;
-        let isolation = match build.isolation {
-            Isolation::UserNamespace => "UserNamespace",
-            Isolation::Rootless => "Rootless",
-        };
-        let mut arguments = vec![isolation.to_owned()];
+        let mut arguments = vec![build.isolation.name().to_owned()];
         arguments.extend(arguments_of(build));
         let mut command = Command::script(SCRIPT, arguments);
         // Programs that are nobody's look for directories of their user.
@@ -41,15 +36,13 @@ impl Builder for BuildKit {
             ("TMPDIR", "/tmp".to_owned()),
             ("BUILDKITD_CONFIG", configuration(build)),
         ];
-        command.environment.extend(access_environment(build));
-        let scratch = [STATE, TEMPORARY];
-        Ok(BuildContainer {
-            container: container(command, read_only(mounting_context(build)), &scratch),
-            volumes: volumes(&scratch),
-            host_users: host_users(build.isolation),
-            output: Output::Layout(OUTPUT_LAYOUT),
-            publish_user: None,
-        })
+        let context = read_only(mounting_context(build));
+        Ok(mounting(
+            build,
+            command,
+            context,
+            Output::Layout(OUTPUT_LAYOUT),
+        ))
     }
 
     fn failure_in_log(&self, exit_code: i32, log: &str) -> Failure {

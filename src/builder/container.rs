@@ -16,12 +16,12 @@ pub(super) const OUTPUT_LAYOUT: &str = "/transship/output/layout";
 /// The archive that img writes.
 pub(super) const OUTPUT_ARCHIVE: &str = "/transship/output/image.tar";
 /// Where builders keep layers while they build. A volume, since an overlay cannot lie on the container's own.
-pub(super) const STATE: Scratch = Scratch {
+const STATE: Scratch = Scratch {
     name: "state",
     path: "/transship/state",
 };
 /// Temporary files of builders whose own root filesystem is read-only.
-pub(super) const TEMPORARY: Scratch = Scratch {
+const TEMPORARY: Scratch = Scratch {
     name: "temporary",
     path: "/tmp",
 };
@@ -111,6 +111,24 @@ pub(super) fn container(
                 .collect(),
         ),
         ..Container::default()
+    }
+}
+
+/// A builder that mounts: with room for its state and for temporary files, and an image that anybody may read.
+pub(super) fn mounting(
+    build: &Build,
+    mut command: Command,
+    security_context: SecurityContext,
+    output: Output,
+) -> BuildContainer {
+    command.environment.extend(access_environment(build));
+    let scratch = [STATE, TEMPORARY];
+    BuildContainer {
+        container: container(command, security_context, &scratch),
+        volumes: volumes(&scratch),
+        host_users: host_users(build.isolation),
+        output,
+        publish_user: None,
     }
 }
 

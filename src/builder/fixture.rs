@@ -2,9 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, SecurityContext};
 
-use super::{
-    Build, BuildArgument, BuildContainer, BuildSecret, BuilderType, Isolation, SeccompFilter,
-};
+use super::{Build, BuildArgument, BuildContainer, BuildSecret, BuilderType, Isolation};
 
 pub(super) const BUILDERS: [BuilderType; 4] = [
     BuilderType::BuildKit,
@@ -15,21 +13,9 @@ pub(super) const BUILDERS: [BuilderType; 4] = [
 
 /// A build with nothing but what each has.
 pub(super) fn small(isolation: Isolation) -> Build {
-    Build {
-        context: "/transship/context/source".to_owned(),
-        dockerfile: "deploy/Dockerfile".to_owned(),
-        target: None,
-        arguments: Vec::new(),
-        secrets: Vec::new(),
-        platform: "linux/arm64/v8".parse().unwrap(),
-        cache: None,
-        insecure_registries: Vec::new(),
-        authorities: None,
-        credentials_directory: None,
-        source_date_epoch: None,
-        isolation,
-        seccomp: SeccompFilter::Unset,
-    }
+    let platform = "linux/arm64/v8".parse().unwrap();
+    let context = "/transship/context/source";
+    Build::new(context, "deploy/Dockerfile", platform, isolation)
 }
 
 /// A build with everything that every builder can do.

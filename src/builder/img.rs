@@ -2,10 +2,9 @@
 //! choose it.
 
 use super::Builder;
-use super::build::{Build, Isolation, Refusal};
+use super::build::{Build, Refusal};
 use super::container::{
-    BuildContainer, Command, OUTPUT_ARCHIVE, Output, STATE, TEMPORARY, access_environment,
-    container, host_users, mounting_context, read_only, volumes,
+    BuildContainer, Command, OUTPUT_ARCHIVE, Output, mounting, mounting_context, read_only,
 };
 use super::failure::Failure;
 
@@ -27,11 +26,7 @@ impl Builder for Img {
         if !build.insecure_registries.is_empty() {
             return Err(Refusal::InsecureRegistryUnsupported);
         }
-        let isolation = match build.isolation {
-            Isolation::UserNamespace => "UserNamespace",
-            Isolation::Rootless => "Rootless",
-        };
-        let mut arguments = vec![isolation.to_owned()];
+        let mut arguments = vec![build.isolation.name().to_owned()];
         arguments.extend(arguments_of(build));
         let mut command = Command::script(SCRIPT, arguments);
         command.environment = vec![
@@ -39,15 +34,13 @@ impl Builder for Img {
             ("XDG_RUNTIME_DIR", "/tmp".to_owned()),
             ("TMPDIR", "/tmp".to_owned()),
         ];
-        command.environment.extend(access_environment(build));
-        let scratch = [STATE, TEMPORARY];
-        Ok(BuildContainer {
-            container: container(command, read_only(mounting_context(build)), &scratch),
-            volumes: volumes(&scratch),
-            host_users: host_users(build.isolation),
-            output: Output::Archive(OUTPUT_ARCHIVE),
-            publish_user: None,
-        })
+        let context = read_only(mounting_context(build));
+        Ok(mounting(
+            build,
+            command,
+            context,
+            Output::Archive(OUTPUT_ARCHIVE),
+        ))
     }
 
     fn failure_in_log(&self, exit_code: i32, log: &str) -> Failure {

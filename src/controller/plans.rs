@@ -25,6 +25,14 @@ pub(super) enum StartError {
     Request(#[from] RequestError),
 }
 
+/// A name of at most `limit` characters that begins with that of an object and ends with `suffix`, without dots, so that
+/// it may be a label of DNS.
+pub(super) fn name(object: &str, suffix: &str, limit: usize) -> String {
+    let room = limit.saturating_sub(suffix.len() + 1);
+    let prefix: String = object.replace('.', "-").chars().take(room).collect();
+    format!("{}-{suffix}", prefix.trim_end_matches('-'))
+}
+
 /// Makes the object of the same name the owner of the plan.
 pub(super) async fn hand_over<K>(plans: &Api<ConfigMap>, carrier: &K) -> Result<(), RequestError>
 where

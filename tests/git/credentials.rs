@@ -4,7 +4,7 @@ use rstest::rstest;
 use transship::git::GitAccess;
 use transship::reason::Reason;
 
-use super::{Volume, Wanted, access, files, resolve_branch};
+use super::{Volume, Wanted, access, assert_brought, resolve_branch};
 use crate::support::git_server::{GitRepository, GitServer, GitServerBuilder};
 use crate::support::scripted_server::respond;
 
@@ -36,13 +36,7 @@ async fn the_right_credentials_are_enough(
     let server = server.start().await;
     let (repository, commit) = repository();
     let url = server.serve("app.git", &repository);
-    assert_eq!(resolve_branch(&url, "main", &access).await.unwrap(), commit);
-    let volume = Volume::new();
-    let made = volume
-        .fetch(&url, &commit, &Wanted::default(), &access)
-        .await;
-    made.unwrap();
-    assert_eq!(volume.files(), files(&[("file", "private")]));
+    assert_brought(&url, &commit, &access, "private").await;
 }
 
 /// Whatever is in a password, it is not read as anything else.

@@ -43,6 +43,15 @@ async fn resolve_branch(url: &str, name: &str, access: &GitAccess) -> Result<Str
     resolve_reference(url, &ReferenceName::branch(name).unwrap(), access).await
 }
 
+/// The branch `main` is at `commit`, which has one file with this content.
+async fn assert_brought(url: &str, commit: &str, access: &GitAccess, content: &str) {
+    assert_eq!(resolve_branch(url, "main", access).await.unwrap(), commit);
+    let volume = Volume::new();
+    let made = volume.fetch(url, commit, &Wanted::default(), access).await;
+    made.unwrap();
+    assert_eq!(volume.files(), files(&[("file", content)]));
+}
+
 async fn resolve_reference(
     url: &str,
     reference: &ReferenceName,

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use transship::git::GitAccess;
 use transship::reason::Reason;
 
-use super::{Volume, Wanted, access, files, resolve_branch};
+use super::{access, assert_brought, resolve_branch};
 use crate::support::git_server::GitRepository;
 
 const SERVER: &str = "/usr/sbin/sshd";
@@ -111,13 +111,7 @@ async fn a_known_host_gives_out_its_repository() {
     let commit = repository.commit();
     let url = server.address(repository.path().to_str().unwrap());
     let access = server.access("identity", "host");
-    assert_eq!(resolve_branch(&url, "main", &access).await.unwrap(), commit);
-    let volume = Volume::new();
-    let made = volume
-        .fetch(&url, &commit, &Wanted::default(), &access)
-        .await;
-    made.unwrap();
-    assert_eq!(volume.files(), files(&[("file", "content")]));
+    assert_brought(&url, &commit, &access, "content").await;
 
     let missing = server.address("/nowhere/app.git");
     let error = resolve_branch(&missing, "main", &access).await.unwrap_err();

@@ -3,7 +3,7 @@
 use transship::git::GitAccess;
 use transship::reason::Reason;
 
-use super::{Volume, Wanted, access, files, resolve_branch};
+use super::{Volume, Wanted, access, assert_brought, resolve_branch};
 use crate::support::git_server::{GitRepository, GitServer};
 use crate::support::scripted_server::respond;
 use crate::support::tls::Authority;
@@ -33,13 +33,7 @@ async fn a_certificate_of_an_authority_of_the_secret_is_trusted() {
         ("username", "user"),
         ("password", "password"),
     ]);
-    assert_eq!(resolve_branch(&url, "main", &access).await.unwrap(), commit);
-    let volume = Volume::new();
-    let made = volume
-        .fetch(&url, &commit, &Wanted::default(), &access)
-        .await;
-    made.unwrap();
-    assert_eq!(volume.files(), files(&[("file", "content")]));
+    assert_brought(&url, &commit, &access, "content").await;
 }
 
 #[tokio::test]

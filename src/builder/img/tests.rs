@@ -2,6 +2,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::builder::BuilderType;
+use crate::builder::Isolation;
 use crate::builder::fixture::{arguments, container as built, large, secret, small};
 use crate::reason::Reason;
 

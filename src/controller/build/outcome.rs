@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::observation::{Ending, Stage};
+use super::status;
 use crate::api::BuildFailureStatus;
 use crate::build::{BuildFailure, FailureClass};
 use crate::builder::BuilderType;
 use crate::builder::failure::Ended;
-use crate::reason::{Class, Reason};
+use crate::reason::Reason;
 
 /// The shortest pause before another attempt; it doubles with each.
 const MIN_RETRY_PAUSE: Duration = Duration::from_secs(10);
@@ -171,7 +172,7 @@ fn of_pod(reason: &str, message: &str) -> BuildFailure {
 pub(super) fn retry_pause(failure: &BuildFailure, attempt: i64, limit: i32) -> Option<Duration> {
     let may_pass = match failure.class {
         FailureClass::Infrastructure | FailureClass::Evicted => true,
-        FailureClass::Registry | FailureClass::Source => failure.reason.class() == Class::Transient,
+        FailureClass::Registry | FailureClass::Source => status::may_pass(failure),
         FailureClass::Dockerfile | FailureClass::Timeout | FailureClass::OutOfMemory => false,
     };
     if !may_pass || attempt > i64::from(limit) {

@@ -16,10 +16,10 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::source::MountedFiles;
-use crate::api::ImageBuild;
+use crate::api::{ImageBuild, ImageBuildSpec};
 use crate::build::{self, BuildPlan, PlannedSource};
-use crate::builder::{Build, BuildContainer, BuilderType, Refusal};
-use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, resources};
+use crate::builder::{Build, BuildContainer, BuildSecret};
+use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, plans, resources};
 use crate::copy::AccessReference;
 use crate::oci::Digest;
 use crate::packed::{self, PackError};
@@ -69,9 +69,9 @@ pub(super) struct AttemptInput<'a> {
     /// What of the spec makes a difference to the image.
     pub(super) spec_inputs: &'a str,
     pub(super) timeout: Duration,
-    pub(super) builder: BuilderType,
+    /// What the builder needs.
+    pub(super) container: &'a BuildContainer,
     pub(super) builder_image: &'a str,
-    pub(super) build: Build,
     /// Our own image, for `fetch` and `publish`.
     pub(super) image: &'a str,
     pub(super) pull_policy: &'a str,
@@ -80,9 +80,6 @@ pub(super) struct AttemptInput<'a> {
 /// Why there are no objects.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AttemptError {
-    /// The builder cannot do it.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
     /// They cannot be written.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -103,13 +100,11 @@ impl Attempt {
         self.pod.name_any()
     }
 
-    pub(super) fn new(mut input: AttemptInput<'_>) -> Result<Self, AttemptError> {
+    pub(super) fn new(input: &AttemptInput<'_>) -> Result<Self, AttemptError> {
         let owner = input.object.controller_owner_ref(&());
         let owner = owner.ok_or(AttemptError::NotStored)?;
         let name = attempt_name(input.object, input.number, input.attempt);
-        add_secrets(&mut input);
-        let container = input.builder.builder().container(&input.build)?;
-        let metadata = metadata(&input, &name, &owner);
+        let metadata = metadata(input, &name, &owner);
         let inline = match input.files {
             MountedFiles::Inline(files) => files.clone(),
             MountedFiles::None | MountedFiles::ConfigMap(_) => BTreeMap::new(),
@@ -126,7 +121,7 @@ impl Attempt {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": metadata,
-            "spec": spec(&input, &name, &container)?,
+            "spec": spec(input, &name)?,
         }))?;
         Ok(Self { config_map, pod })
     }
@@ -142,32 +137,24 @@ fn attempt_name(object: &ImageBuild, number: i64, attempt: i64) -> String {
         .skip("sha256:".len())
         .take(5)
         .collect();
-    let suffix = format!("{number}-{digits}");
-    let prefix = object.name_any().replace('.', "-");
-    let prefix: String = prefix
-        .chars()
-        .take(MAX_NAME_LENGTH.saturating_sub(suffix.len() + 1))
-        .collect();
-    format!("{}-{suffix}", prefix.trim_end_matches('-'))
+    plans::name(
+        &object.name_any(),
+        &format!("{number}-{digits}"),
+        MAX_NAME_LENGTH,
+    )
 }
 
-/// Where the container finds what is mounted into it.
-fn add_secrets(input: &mut AttemptInput<'_>) {
-    let spec = &input.object.spec;
-    let secrets = spec
-        .secrets
-        .iter()
-        .map(|secret| crate::builder::BuildSecret {
-            id: secret.id.clone(),
-            path: format!("{SECRETS_DIRECTORY}/{}", secret.id),
-        });
-    input.build.secrets = secrets.collect();
-    if spec.pull_secret_ref.is_some() {
-        input.build.credentials_directory = Some(PULL_DIRECTORY.to_owned());
-    }
-    if spec.pull_cert_secret_ref.is_some() {
-        input.build.authorities = Some(format!("{PULL_CERTIFICATES_DIRECTORY}/ca.crt"));
-    }
+/// Tells the builder where its container finds what is mounted into it.
+pub(super) fn mount_secrets(spec: &ImageBuildSpec, build: &mut Build) {
+    let secrets = spec.secrets.iter().map(|secret| BuildSecret {
+        id: secret.id.clone(),
+        path: format!("{SECRETS_DIRECTORY}/{}", secret.id),
+    });
+    build.secrets = secrets.collect();
+    let pull = spec.pull_secret_ref.as_ref();
+    build.credentials_directory = pull.map(|_| PULL_DIRECTORY.to_owned());
+    let authorities = spec.pull_cert_secret_ref.as_ref();
+    build.authorities = authorities.map(|_| format!("{PULL_CERTIFICATES_DIRECTORY}/ca.crt"));
 }
 
 fn metadata(input: &AttemptInput<'_>, name: &str, owner: &OwnerReference) -> Value {
@@ -190,16 +177,12 @@ fn metadata(input: &AttemptInput<'_>, name: &str, owner: &OwnerReference) -> Val
     })
 }
 
-fn spec(
-    input: &AttemptInput<'_>,
-    name: &str,
-    container: &BuildContainer,
-) -> Result<Value, AttemptError> {
-    let chosen = &input.object.spec.pod;
+fn spec(input: &AttemptInput<'_>, name: &str) -> Result<Value, AttemptError> {
+    let (chosen, container) = (&input.object.spec.pod, input.container);
     let mut volumes = Volumes::default();
-    let fetch = fetch(input, name, container, &mut volumes);
-    let build = build(input, container, &mut volumes)?;
-    let publish = publish(input, name, container, &mut volumes);
+    let fetch = fetch(input, name, &mut volumes);
+    let build = build(input, &mut volumes)?;
+    let publish = publish(input, name, &mut volumes);
     let mut all = volumes.volumes;
     for volume in &container.volumes {
         all.push(serde_json::to_value(volume)?);
@@ -288,12 +271,7 @@ impl Volumes {
     }
 }
 
-fn fetch(
-    input: &AttemptInput<'_>,
-    name: &str,
-    container: &BuildContainer,
-    volumes: &mut Volumes,
-) -> Value {
+fn fetch(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
     let mut mounts = vec![
         volumes.plan(name),
         volumes.workspace(false),
@@ -325,17 +303,13 @@ fn fetch(
         }
     }
     let mut arguments = vec!["build-fetch", "--log-format=json"];
-    if container.host_users == Some(false) {
+    if input.container.host_users == Some(false) {
         arguments.push("--user-namespace");
     }
     ours(input, FETCH, &arguments, USER, &mounts)
 }
 
-fn build(
-    input: &AttemptInput<'_>,
-    container: &BuildContainer,
-    volumes: &mut Volumes,
-) -> Result<Value, AttemptError> {
+fn build(input: &AttemptInput<'_>, volumes: &mut Volumes) -> Result<Value, AttemptError> {
     let spec = &input.object.spec;
     let mut mounts = vec![volumes.workspace(true)];
     for (index, secret) in spec.secrets.iter().enumerate() {
@@ -357,7 +331,7 @@ fn build(
         let path = PULL_CERTIFICATES_DIRECTORY;
         mounts.push(volumes.mount("pull-certificates", &source, path, true));
     }
-    for mount in container.container.volume_mounts.iter().flatten() {
+    for mount in input.container.container.volume_mounts.iter().flatten() {
         mounts.push(serde_json::to_value(mount)?);
     }
     let resources = resources::chosen(&spec.pod).unwrap_or_else(|| {
@@ -366,7 +340,7 @@ fn build(
             "limits": {"memory": "4Gi", "ephemeral-storage": "20Gi"},
         })
     });
-    let described = serde_json::to_value(&container.container)?;
+    let described = serde_json::to_value(&input.container.container)?;
     let mut members = described.as_object().cloned().unwrap_or_default();
     for (name, value) in [
         ("name", json!(BUILD)),
@@ -387,12 +361,7 @@ fn keyed_secret(name: &str, key: &str, file: &str) -> Value {
     }})
 }
 
-fn publish(
-    input: &AttemptInput<'_>,
-    name: &str,
-    container: &BuildContainer,
-    volumes: &mut Volumes,
-) -> Value {
+fn publish(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
     let mut mounts = vec![
         volumes.plan(name),
         volumes.private("publish-private"),
@@ -403,7 +372,7 @@ fn publish(
         }),
     ];
     mounts.extend(volumes.registry("output", &input.plan.output.access));
-    let user = container.publish_user.unwrap_or(USER);
+    let user = input.container.publish_user.unwrap_or(USER);
     ours(
         input,
         PUBLISH,

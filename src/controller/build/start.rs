@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
 
-use super::pod::{Attempt, AttemptError, AttemptInput};
+use super::pod::{Attempt, AttemptError, AttemptInput, mount_secrets};
 use super::source::ResolvedSource;
 use super::spec_error::SpecError;
 use super::wanted::{Wanted, builder_type};
@@ -16,7 +16,7 @@ use crate::api::{BuildStatus, BuildTrigger, BuilderStatus, ImageBuildStatus};
 use crate::build::{
     BuildFailure, BuildPlan, CONTEXT_DIRECTORY, FailureClass, ImageForm, PlannedOutput,
 };
-use crate::builder::{self, Build};
+use crate::builder::{self, Build, BuildContainer, Output};
 use crate::controller::events::Severity;
 use crate::controller::plans::StartError;
 use crate::reason::Reason;
@@ -123,34 +123,17 @@ impl Reconciler<'_> {
         let isolation = context
             .user_namespaces
             .choose(spec.builder.isolation, self.now);
-        let plan = match self.plan(wanted, source, build.number) {
-            Ok(plan) => plan,
+        let objects = self.objects(wanted, source, &build, isolation, image);
+        let attempt = match objects {
+            Ok(objects) => objects,
             Err(error) => return Ok(Err(NotStarted::Spec(error))),
         };
-        let attempt = Attempt::new(AttemptInput {
-            object: &self.object,
-            plan: &plan,
-            files: &source.files,
-            number: build.number,
-            attempt: build.attempt,
-            record: serde_json::to_string(&build).unwrap_or_default(),
-            spec_inputs: self.spec_inputs.as_str(),
-            timeout: wanted.timeout,
-            builder: builder_type(spec.builder.builder_type),
-            builder_image: image,
-            build: self.described(wanted, isolation),
-            image: &context.worker.image,
-            pull_policy: &context.worker.pull_policy,
-        });
         let attempt = match attempt {
             Ok(attempt) => attempt,
-            Err(AttemptError::Refused(refusal)) => {
-                return Ok(Err(NotStarted::Spec(SpecError::Refused(refusal))));
-            }
             Err(AttemptError::Pack(error)) => return Err(error.into()),
             Err(AttemptError::NotStored) => return Ok(Ok(())),
         };
-        if let Err(failure) = self.create(&attempt).await? {
+        if let Err(failure) = Box::pin(self.create(&attempt)).await? {
             return Ok(Err(NotStarted::Failure(failure)));
         }
         build.pod = attempt.name();
@@ -162,6 +145,36 @@ impl Reconciler<'_> {
         });
         status.build = Some(build);
         Ok(Ok(()))
+    }
+
+    /// The objects of an attempt.
+    fn objects(
+        &self,
+        wanted: &Wanted,
+        source: &ResolvedSource,
+        build: &BuildStatus,
+        isolation: builder::Isolation,
+        builder_image: &str,
+    ) -> Result<Result<Attempt, AttemptError>, SpecError> {
+        let builder = builder_type(self.object.spec.builder.builder_type).builder();
+        let described = self.described(wanted, isolation);
+        let container = builder.container(&described).map_err(SpecError::Refused)?;
+        let plan = self.plan(wanted, source, build.number, &container)?;
+        let worker = &self.context.worker;
+        Ok(Attempt::new(&AttemptInput {
+            object: &self.object,
+            plan: &plan,
+            files: &source.files,
+            number: build.number,
+            attempt: build.attempt,
+            record: serde_json::to_string(build).unwrap_or_default(),
+            spec_inputs: self.spec_inputs.as_str(),
+            timeout: wanted.timeout,
+            container: &container,
+            builder_image,
+            image: &worker.image,
+            pull_policy: &worker.pull_policy,
+        }))
     }
 
     async fn create(&self, attempt: &Attempt) -> Result<Result<(), BuildFailure>, Error> {
@@ -192,6 +205,7 @@ impl Reconciler<'_> {
         wanted: &Wanted,
         source: &ResolvedSource,
         number: i64,
+        container: &BuildContainer,
     ) -> Result<BuildPlan, SpecError> {
         let output = &self.object.spec.output;
         Ok(BuildPlan {
@@ -212,15 +226,15 @@ impl Reconciler<'_> {
                 access: wanted.output_access.clone(),
                 conversion: wanted.conversion,
                 annotations: output.annotations.clone(),
-                image: match self.object.spec.builder.builder_type {
-                    crate::api::BuilderType::Img => ImageForm::Archive,
-                    _ => ImageForm::Layout,
+                image: match container.output {
+                    Output::Layout(_) => ImageForm::Layout,
+                    Output::Archive(_) => ImageForm::Archive,
                 },
             },
         })
     }
 
-    /// The build as builders are told of it, without its secrets.
+    /// The build as builders are told of it.
     fn described(&self, wanted: &Wanted, isolation: builder::Isolation) -> Build {
         let spec = &self.object.spec;
         let arguments = spec
@@ -230,21 +244,14 @@ impl Reconciler<'_> {
                 name: argument.name.clone(),
                 value: argument.value.clone(),
             });
-        Build {
-            context: CONTEXT_DIRECTORY.to_owned(),
-            dockerfile: wanted.dockerfile.to_string(),
-            target: spec.target.clone(),
-            arguments: arguments.collect(),
-            secrets: Vec::new(),
-            platform: wanted.platform.clone(),
-            cache: None,
-            insecure_registries: Vec::new(),
-            authorities: None,
-            credentials_directory: None,
-            source_date_epoch: None,
-            isolation,
-            seccomp: self.context.builders.seccomp.clone(),
-        }
+        let dockerfile = wanted.dockerfile.to_string();
+        let platform = wanted.platform.clone();
+        let mut build = Build::new(CONTEXT_DIRECTORY, &dockerfile, platform, isolation);
+        build.target.clone_from(&spec.target);
+        build.arguments = arguments.collect();
+        build.seccomp = self.context.builders.seccomp.clone();
+        mount_secrets(spec, &mut build);
+        build
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::pod::{CONTAINER, WorkerPods, pod};
 use crate::api::ImageMirror;
-use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, later};
+use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, later, plans};
 use crate::copy::Plan;
 use crate::oci::Digest;
 use crate::packed::{self, PackError};
@@ -105,13 +105,7 @@ fn run_name(mirror: &ImageMirror, plan: &[u8]) -> String {
         .skip("sha256:".len())
         .take(10)
         .collect();
-    let prefix: String = mirror
-        .name_any()
-        .replace('.', "-")
-        .chars()
-        .take(MAX_NAME_LENGTH - suffix.len() - 1)
-        .collect();
-    format!("{}-{suffix}", prefix.trim_end_matches('-'))
+    plans::name(&mirror.name_any(), &suffix, MAX_NAME_LENGTH)
 }
 
 fn metadata(input: &RunInput<'_>, name: &str, owner: &OwnerReference) -> Value {

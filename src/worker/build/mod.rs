@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{EXIT_COPIES_FAILED, EXIT_INTERRUPTED, Error, file_error, peak_resident_bytes};
 use crate::build::{BuildFailure, BuildPlan, MAX_PLAN_BYTES, StageReport};
+use crate::oci::{Descriptor, Digest};
 use crate::packed;
 
 /// The files that both stages read and write.
@@ -135,6 +136,16 @@ async fn finish<T: Serialize>(
         .await
         .map_err(file_error(termination_log))?;
     Ok(outcome)
+}
+
+/// The image that an index has, if it is one alone. Attestations are none.
+fn only_image(manifests: Vec<Descriptor>) -> Option<Digest> {
+    let images = manifests.into_iter();
+    let mut images = images.filter(|child| !child.is_attestation());
+    match (images.next(), images.next()) {
+        (Some(only), None) => Some(only.digest),
+        _ => None,
+    }
 }
 
 async fn read_plan(path: &Path) -> Result<BuildPlan, Error> {

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::builder::{BuildArgument, Isolation, SeccompFilter};
+use crate::builder::{BuildArgument, BuilderType, Isolation};
 
 fn object() -> ImageBuild {
     serde_json::from_value(json!({
@@ -43,7 +43,15 @@ fn plan() -> BuildPlan {
 
 fn pod(builder: BuilderType, isolation: Isolation) -> Value {
     let (object, plan) = (object(), plan());
-    let attempt = Attempt::new(AttemptInput {
+    let platform = "linux/amd64".parse().unwrap();
+    let mut build = Build::new(build::CONTEXT_DIRECTORY, "Dockerfile", platform, isolation);
+    build.arguments = vec![BuildArgument {
+        name: "A".to_owned(),
+        value: "$(HOME)".to_owned(),
+    }];
+    mount_secrets(&object.spec, &mut build);
+    let container = builder.builder().container(&build).unwrap();
+    let attempt = Attempt::new(&AttemptInput {
         object: &object,
         plan: &plan,
         files: &MountedFiles::None,
@@ -52,26 +60,8 @@ fn pod(builder: BuilderType, isolation: Isolation) -> Value {
         record: "{}".to_owned(),
         spec_inputs: "sha256:0",
         timeout: Duration::from_mins(5),
-        builder,
+        container: &container,
         builder_image: "builders.test/this:1",
-        build: Build {
-            context: build::CONTEXT_DIRECTORY.to_owned(),
-            dockerfile: "Dockerfile".to_owned(),
-            target: None,
-            arguments: vec![BuildArgument {
-                name: "A".to_owned(),
-                value: "$(HOME)".to_owned(),
-            }],
-            secrets: Vec::new(),
-            platform: "linux/amd64".parse().unwrap(),
-            cache: None,
-            insecure_registries: Vec::new(),
-            authorities: None,
-            credentials_directory: None,
-            source_date_epoch: None,
-            isolation,
-            seccomp: SeccompFilter::Unset,
-        },
         image: "ours.test/transship:1",
         pull_policy: "IfNotPresent",
     });

@@ -16,8 +16,8 @@ use crate::reason::Reason;
 use crate::registry::ManifestReference;
 use crate::transport::{ByteStream, Error, RegistryRepository, Source, VerifiedBlob};
 use crate::worker::access;
-use crate::worker::build::StageOptions;
 use crate::worker::build::failure::{of_read, of_secret, of_source};
+use crate::worker::build::{StageOptions, only_image};
 
 /// Most layers of a context.
 const MAX_LAYERS: usize = 500;
@@ -71,17 +71,11 @@ async fn layers(source: &dyn Source, digest: &Digest) -> Result<Vec<Descriptor>,
                 return Ok(layers);
             }
             Content::Index { manifests, .. } => {
-                let mut images = manifests
-                    .into_iter()
-                    .filter(|child| !child.is_attestation());
-                digest = match (images.next(), images.next()) {
-                    (Some(only), None) => only.digest,
-                    _ => {
-                        return Err(invalid(format!(
-                            "{digest} is an index of several images: name the one to use by its digest"
-                        )));
-                    }
-                };
+                digest = only_image(manifests).ok_or_else(|| {
+                    invalid(format!(
+                        "{digest} is an index of several images: name the one to use by its digest"
+                    ))
+                })?;
             }
         }
     }

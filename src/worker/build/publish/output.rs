@@ -13,6 +13,7 @@ use crate::oci::{Content, Digest, Manifest};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
 use crate::transport::{self, DockerArchiveSource, LayoutSource, Source, open_foreign};
+use crate::worker::build::only_image;
 
 /// Indexes that may be around one image.
 const MAX_INDEXES: usize = 3;
@@ -101,13 +102,10 @@ async fn the_image(source: &dyn Source, digest: &Digest) -> Result<Manifest, Bui
             Content::Image { .. } => return Ok(manifest),
             Content::Artifact { .. } => break,
             Content::Index { manifests, .. } => {
-                let mut images = manifests
-                    .into_iter()
-                    .filter(|child| !child.is_attestation());
-                digest = match (images.next(), images.next()) {
-                    (Some(only), None) => only.digest,
-                    _ => break,
+                let Some(only) = only_image(manifests) else {
+                    break;
                 };
+                digest = only;
             }
         }
     }
