@@ -216,6 +216,16 @@ async fn objects_of_another_definition_stop_nobody() {
     Mirror::apply(&cluster, &namespace, "good", &spec)
         .wait_ready()
         .await;
+    // Until the operator has written its own, no reader of ours understands the status.
+    eventually("a status of ours instead of the odd one", || async {
+        let mirror = stored(&namespace, "odd-status");
+        if mirror["status"]["run"]["result"] == "Exploded" {
+            Err(mirror.to_string())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
     Mirror::existing(&cluster, &namespace, "odd-status")
         .wait_ready()
         .await;
