@@ -4,6 +4,9 @@
 mod failures;
 mod guide;
 mod images;
+mod mirrored;
+mod platforms;
 mod probes;
+mod repetition;
 mod triggers;
 mod workshop;

@@ -94,6 +94,8 @@ pub enum Reason {
     PruneFailed,
     /// Another mirror, which is older, keeps the same destination tag.
     Conflict,
+    /// A base image is in place in no mirror, and may come from nowhere else.
+    BaseImageNotMirrored,
     /// The source of a build has no Dockerfile where it should be.
     DockerfileNotFound,
     /// A Dockerfile cannot be understood.
@@ -216,6 +218,7 @@ impl Reason {
             | Self::RegistryError
             | Self::StorageFailed
             | Self::HeldBack
+            | Self::BaseImageNotMirrored
             | Self::DiskFull
             | Self::BuilderNotStarted
             | Self::BuilderKilled

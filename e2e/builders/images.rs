@@ -104,13 +104,14 @@ async fn a_secret_is_there_for_its_step_alone(
 async fn the_same_inputs_give_the_same_digest(#[case] builder: BuilderType) {
     let workshop = Workshop::open("builders-same").await;
     let mut build = workshop.build(Isolation::UserNamespace);
-    build.source_date_epoch = Some(1_700_000_000);
+    build.source_date_epoch = Some(format!("{}/source-date-epoch", build.context));
     let files = [
         (
             "Dockerfile",
             "ARG BASE\nFROM ${BASE}\nCOPY answer.txt /\nRUN date >/dev/null; touch /done\n",
         ),
         ("answer.txt", "42\n"),
+        ("source-date-epoch", "1700000000"),
     ];
     let mut manifests = Vec::new();
     for name in ["first", "second"] {

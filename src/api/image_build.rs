@@ -9,6 +9,7 @@ use super::build_triggers::BuildTriggers;
 use super::copy_options::{ImageFormat, LayerCompression};
 use super::duration::{BOUNDED_DURATION, DURATION, one_hour};
 use super::image_build_status::ImageBuildStatus;
+use super::image_mirror::PLATFORM;
 use super::secret_reference::{SecretKeyReference, SecretReference};
 use super::worker_pod::WorkerPod;
 
@@ -65,6 +66,7 @@ use super::worker_pod::WorkerPod;
     validation = Rule::new("!has(self.triggers.git) || has(self.source.git)").message("triggers.git needs source.git"),
     validation = Rule::new("self.builder.type != 'Kaniko' || !has(self.secrets) || size(self.secrets) == 0").message("builder Kaniko has no build secrets; use BuildKit or Buildah"),
     validation = Rule::new("self.builder.type != 'Img' || !has(self.secrets) || size(self.secrets) == 0").message("builder Img has no build secrets; use BuildKit or Buildah"),
+    validation = Rule::new("self.baseImages != 'Mirrored' || self.builder.type in ['BuildKit', 'Buildah']").message("baseImages Mirrored needs builder BuildKit or Buildah"),
     validation = Rule::new("self.output.format != 'Docker' || self.output.compression.algorithm != 'Zstd'").message("format Docker has no place for layers that are compressed with Zstd")
 )]
 pub struct ImageBuildSpec {
@@ -96,6 +98,17 @@ pub struct ImageBuildSpec {
     )]
     pub target: Option<String>,
 
+    /// What the image runs on, for example `linux/amd64` and `linux/arm64`; what the operator runs on without it.
+    /// Each platform has a pod of its own, on a node of that kind where there is one; on others `RUN` instructions
+    /// need an emulator. Several make an index, which gets the tags.
+    // Atomic: an entry is nothing but its text, and the index has them in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 3, max = 128), regex(pattern = PLATFORM))
+    )]
+    pub platforms: Vec<String>,
+
     /// Values of `ARG` instructions. Everybody who can read the image can read them: secrets belong to `secrets`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -105,6 +118,10 @@ pub struct ImageBuildSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub secrets: Vec<BuildSecret>,
+
+    /// Where base images come from.
+    #[serde(default)]
+    pub base_images: BaseImagePolicy,
 
     /// A Secret of type `kubernetes.io/dockerconfigjson` in this namespace with the credentials to pull base images
     /// with. What the Dockerfile runs may read them: they must not be those of `output`.
@@ -119,6 +136,10 @@ pub struct ImageBuildSpec {
     /// What builds.
     #[serde(default)]
     pub builder: Builder,
+
+    /// Where steps are kept between builds; nowhere without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<BuildCache>,
 
     /// Where the image goes.
     pub output: BuildOutput,
@@ -236,6 +257,28 @@ pub enum Isolation {
     /// A user without rights, and a user namespace that the builder makes itself. Kaniko, which makes none, is
     /// root without most rights.
     Rootless,
+}
+
+/// Where base images come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum BaseImagePolicy {
+    /// From where the Dockerfile says.
+    #[default]
+    AsWritten,
+    /// From where an `ImageMirror` of this namespace has them in place, and from nowhere else: a build waits for one
+    /// that is not mirrored yet. Not with Kaniko and img.
+    Mirrored,
+}
+
+/// Where steps are kept between builds.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub struct BuildCache {
+    /// The repository, for example `registry.corp.example/cache/app`. The builder reads and writes it with
+    /// `pullSecretRef`, which what the Dockerfile runs may read as well: whoever may change the Dockerfile may put
+    /// steps into this cache. Builds that do not trust each other must not share one, nor should the repository be
+    /// the one of `output`.
+    #[schemars(length(min = 1, max = 255), regex(pattern = OUTPUT_REPOSITORY))]
+    pub repository: String,
 }
 
 /// Where the image goes.

@@ -88,6 +88,23 @@ pub struct BuiltImage {
     // Atomic: an entry is nothing but a name.
     #[schemars(length(max = 16), inner(length(max = 128)))]
     pub tags: Vec<String>,
+    /// The image of each platform, when there are several: what has the digest is their index.
+    // Atomic: written as a whole, by the controller alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub platforms: Vec<PlatformImage>,
+}
+
+/// The image of one platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlatformImage {
+    /// The platform, for example `linux/arm64`.
+    #[schemars(length(max = 128))]
+    pub platform: String,
+    /// The digest of its image.
+    #[schemars(length(max = 135))]
+    pub digest: String,
 }
 
 /// What a build is made of.
@@ -142,7 +159,7 @@ pub struct BuildStatus {
     pub number: i64,
     /// The attempt at this build, from 1.
     pub attempt: i64,
-    /// The name of the pod.
+    /// The name of the pod; of the first platform's, when there are several.
     #[schemars(length(max = 253))]
     pub pod: String,
     /// Why it was started.

@@ -240,7 +240,7 @@ const PREFIX: &str = concat!(
 );
 
 /// `OS/ARCHITECTURE[/VARIANT]`; `oci::Platform` parses what passes.
-const PLATFORM: &str =
+pub(super) const PLATFORM: &str =
     r"^[A-Za-z0-9_.-]+(\([A-Za-z0-9_.-]+\))?/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$";
 
 fn default_path() -> String {

@@ -4,6 +4,7 @@
 //! decided in `copy` and `controller`. Doc comments here are what `kubectl explain` shows, so they
 //! are written for users.
 
+mod build_pod;
 #[expect(
     unreachable_pub,
     reason = "derive(KubeSchema) makes a public twin of each struct"
@@ -62,6 +63,9 @@ mod verify;
 )]
 mod worker_pod;
 
+pub use build_pod::{
+    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BUILD_UID_LABEL,
+};
 pub use build_source::{
     BuildSource, ConfigMapReference, GitReference, GitSource, HttpSource, ImageSource, InlineSource,
 };
@@ -73,12 +77,12 @@ pub use copy_options::{
 };
 pub use definition::definitions;
 pub use image_build::{
-    BuildArgument, BuildHistory, BuildOutput, BuildRetry, BuildSecret, Builder, BuilderType,
-    ImageBuild, ImageBuildSpec, Isolation,
+    BaseImagePolicy, BuildArgument, BuildCache, BuildHistory, BuildOutput, BuildRetry, BuildSecret,
+    Builder, BuilderType, ImageBuild, ImageBuildSpec, Isolation,
 };
 pub use image_build_status::{
     BaseImage, BuildFailureStatus, BuildRecord, BuildResult, BuildStatus, BuildTrigger,
-    BuilderStatus, BuiltImage, ImageBuildStatus, SourceStatus,
+    BuilderStatus, BuiltImage, ImageBuildStatus, PlatformImage, SourceStatus,
 };
 pub use image_mirror::{Destination, DriftPolicy, ImageMirror, ImageMirrorSpec};
 pub use image_mirror_status::{

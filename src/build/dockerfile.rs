@@ -12,41 +12,84 @@ const SCRATCH: &str = "scratch";
 /// Most images that are looked at.
 const MAX_IMAGES: usize = 32;
 
-/// The images that `FROM` and `COPY --from` name, each once, in the order in which they stand. `arguments` are the values
-/// of build arguments. A text that is no Dockerfile has none: the builder says what is wrong with it.
+/// What a Dockerfile builds upon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BaseImages {
+    /// The images that are named, each once, in the order in which they stand.
+    pub names: Vec<String>,
+    /// What names an image, but does not say which.
+    pub unclear: Vec<String>,
+}
+
+impl BaseImages {
+    /// Adds the image that `text` names, unless it is a stage.
+    fn add(
+        &mut self,
+        text: &str,
+        values: &BTreeMap<String, String>,
+        is_stage: impl Fn(&str) -> bool,
+    ) {
+        match expand(text, values) {
+            None => self.unclear.push(text.to_owned()),
+            Some(name) if name == SCRATCH || is_stage(&name) || self.names.contains(&name) => {}
+            Some(_) if self.names.len() >= MAX_IMAGES => self.unclear.push(text.to_owned()),
+            Some(name) => self.names.push(name),
+        }
+    }
+}
+
+/// The images that `FROM`, `COPY --from` and `RUN --mount=from=` name. `arguments` are the values of build arguments.
+/// A text that is no Dockerfile has none: the builder says what is wrong with it.
 #[must_use]
-pub fn base_images(text: &str, arguments: &BTreeMap<String, String>) -> Vec<String> {
+pub fn base_images(text: &str, arguments: &BTreeMap<String, String>) -> BaseImages {
+    let mut images = BaseImages::default();
     let Ok(dockerfile) = parse_dockerfile::parse(text) else {
-        return Vec::new();
+        return images;
     };
+    if let Some(syntax) = &dockerfile.parser_directives.syntax {
+        // It is an image that is run, but no instruction names it.
+        images
+            .unclear
+            .push(format!("# syntax={}", syntax.value.value));
+    }
     let values = values(&dockerfile, arguments);
     let mut stages = BTreeSet::new();
-    let mut images = Vec::new();
     for (number, stage) in dockerfile.stages().enumerate() {
-        images
-            .extend(expand(&stage.from.image.value, &values).filter(|name| !stages.contains(name)));
-        for instruction in stage.instructions {
-            let Instruction::Copy(copy) = instruction else {
-                continue;
-            };
-            let from = copy
-                .options
-                .iter()
-                .filter(|option| option.name.value == "from");
-            let from = from.filter_map(|option| option.value.as_ref());
-            let from = from.filter_map(|from| expand(&from.value, &values));
-            let is_stage = |name: &String| stages.contains(name) || name.parse::<usize>().is_ok();
-            images.extend(from.filter(|name| !is_stage(name)));
+        images.add(&stage.from.image.value, &values, |name| {
+            stages.contains(name)
+        });
+        for named in stage.instructions.iter().flat_map(images_of) {
+            images.add(&named, &values, |name| {
+                stages.contains(name) || name.parse::<usize>().is_ok()
+            });
         }
         if let Some((_, name)) = &stage.from.as_ {
             stages.insert(name.value.to_string());
         }
         stages.insert(number.to_string());
     }
-    let mut seen = BTreeSet::new();
-    images.retain(|name| name != SCRATCH && seen.insert(name.clone()));
-    images.truncate(MAX_IMAGES);
     images
+}
+
+/// What an instruction takes files from.
+fn images_of(instruction: &Instruction<'_>) -> Vec<String> {
+    let (options, option) = match instruction {
+        Instruction::Copy(copy) => (&copy.options, "from"),
+        Instruction::Run(run) => (&run.options, "mount"),
+        _ => return Vec::new(),
+    };
+    let values = options
+        .iter()
+        .filter(|found| found.name.value == option)
+        .filter_map(|found| found.value.as_ref());
+    let sources = values.filter_map(|value| {
+        let value: &str = &value.value;
+        if option == "from" {
+            return Some(value);
+        }
+        value.split(',').find_map(|part| part.strip_prefix("from="))
+    });
+    sources.map(str::to_owned).collect()
 }
 
 /// The values that `FROM` may use: those of arguments before the first of them.
@@ -120,9 +163,18 @@ mod tests {
     #[case::unknown("ARG OTHER\nFROM $OTHER\n", &[])]
     #[case::twice("FROM alpine\nFROM alpine\n", &["alpine"])]
     #[case::platform("FROM --platform=linux/amd64 alpine\n", &["alpine"])]
+    #[case::mounted("FROM alpine\nRUN --mount=type=bind,from=tools:1,target=/t true\n", &["alpine", "tools:1"])]
     #[case::no_dockerfile("RUNN x", &[])]
     fn images_are_found(#[case] text: &str, #[case] expected: &[&str]) {
         let arguments = BTreeMap::from([("BASE".to_owned(), "given:1".to_owned())]);
-        assert_eq!(base_images(text, &arguments), expected);
+        assert_eq!(base_images(text, &arguments).names, expected);
+    }
+
+    #[rstest]
+    #[case::unknown("ARG OTHER\nFROM $OTHER\n", &["$OTHER"])]
+    #[case::frontend("# syntax=docker/dockerfile:1\nFROM scratch\n", &["# syntax=docker/dockerfile:1"])]
+    #[case::all_clear("FROM alpine\nRUN true\n", &[])]
+    fn what_cannot_be_told_is_known(#[case] text: &str, #[case] expected: &[&str]) {
+        assert_eq!(base_images(text, &BTreeMap::new()).unclear, expected);
     }
 }

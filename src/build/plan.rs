@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::ContextPath;
+use super::{ContextPath, MirroredImages};
 use crate::convert::Conversion;
 use crate::copy::AccessReference;
 use crate::git::{CommitId, GitUrl, ReferenceName};
@@ -27,6 +27,9 @@ pub struct BuildPlan {
     /// Values of its `ARG` instructions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arguments: BTreeMap<String, String>,
+    /// Where base images are to be taken from, and nowhere else; from where the Dockerfile says without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrored: Option<MirroredImages>,
     /// Where the image goes.
     pub output: PlannedOutput,
 }

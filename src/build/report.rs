@@ -1,5 +1,7 @@
 //! What a stage did, as one line of JSON in the termination message of its container.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::BuildFailure;
@@ -30,6 +32,9 @@ pub struct Fetched {
     /// The images that the Dockerfile begins with, as it names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub base_images: Vec<String>,
+    /// Their digests, when they were taken from where mirrors have them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirrored: BTreeMap<String, Digest>,
     /// Files of the context.
     pub files: u64,
     /// Their bytes.

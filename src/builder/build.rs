@@ -27,8 +27,12 @@ pub struct Build {
     /// Directory with a `config.json` of Docker's: what is pulled, and the cache, with which credentials. Never
     /// those of the output.
     pub credentials_directory: Option<String>,
-    /// Seconds since 1970 that files and image are dated. Kaniko and img cannot, and date them now.
-    pub source_date_epoch: Option<u64>,
+    /// A file with the seconds since 1970 that files and image are dated; they are dated now when it is absent, which
+    /// it may be. Kaniko and img cannot, and date them now.
+    pub source_date_epoch: Option<String>,
+    /// A file that says where base images are: in each line the name of an image in the Dockerfile, its name as
+    /// BuildKit writes it, and where it is. Kaniko and img cannot be told.
+    pub base_images: Option<String>,
     /// How the builder is kept away from the node.
     pub isolation: Isolation,
     /// The filter of system calls for builders that mount.
@@ -94,6 +98,11 @@ pub enum Refusal {
     /// It speaks nothing but verified TLS.
     #[error("this builder cannot pull from a registry without verified TLS")]
     InsecureRegistryUnsupported,
+    /// It takes base images from where the Dockerfile says.
+    #[error(
+        "this builder takes base images from nowhere but where the Dockerfile says; use BuildKit or Buildah"
+    )]
+    RedirectionUnsupported,
     /// A build argument has a name that cannot be told from its value.
     #[error("the name of a build argument is empty or has a `=`")]
     BuildArgumentInvalid,
@@ -109,6 +118,7 @@ impl Refusal {
         match self {
             Self::SecretsUnsupported => "SecretsUnsupported",
             Self::InsecureRegistryUnsupported => "InsecureRegistryUnsupported",
+            Self::RedirectionUnsupported => "RedirectionUnsupported",
             Self::BuildArgumentInvalid => "BuildArgumentInvalid",
             Self::SecretIdInvalid => "SecretIdInvalid",
         }
@@ -131,6 +141,7 @@ impl Build {
             authorities: None,
             credentials_directory: None,
             source_date_epoch: None,
+            base_images: None,
             isolation,
             seccomp: SeccompFilter::Unset,
         }
@@ -156,6 +167,15 @@ impl Build {
     /// The Dockerfile's path in the container.
     pub(super) fn dockerfile_path(&self) -> String {
         format!("{}/{}", self.context, self.dockerfile)
+    }
+
+    /// The files that the stage before may have left, as scripts are told of them: nothing means none.
+    pub(super) fn files(&self) -> [(&'static str, String); 2] {
+        [
+            ("SOURCE_DATE_EPOCH_FILE", &self.source_date_epoch),
+            ("BASE_IMAGES_FILE", &self.base_images),
+        ]
+        .map(|(name, file)| (name, file.clone().unwrap_or_default()))
     }
 
     /// The repository of the cache, for builders that choose the tags themselves.

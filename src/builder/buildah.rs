@@ -27,6 +27,7 @@ impl Builder for Buildah {
             ("TMPDIR", "/tmp".to_owned()),
             ("REGISTRIES_CONFIG", registries(build)),
         ];
+        command.environment.extend(build.files());
         let context = mounting_context(build);
         Ok(mounting(
             build,
@@ -53,9 +54,6 @@ fn arguments_of(build: &Build) -> Vec<String> {
         // The image is to be the same with the next release of Buildah.
         "--identity-label=false".to_owned(),
     ];
-    if let Some(epoch) = build.source_date_epoch {
-        arguments.push(format!("--timestamp={epoch}"));
-    }
     if let Some(target) = &build.target {
         arguments.push(format!("--target={target}"));
     }

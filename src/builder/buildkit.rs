@@ -26,7 +26,8 @@ pub(super) struct BuildKit;
 impl Builder for BuildKit {
     fn container(&self, build: &Build) -> Result<BuildContainer, Refusal> {
         build.check()?;
-        let mut arguments = vec![build.isolation.name().to_owned()];
+        let output = format!("type=oci,tar=false,oci-mediatypes=true,dest={OUTPUT_LAYOUT}");
+        let mut arguments = vec![build.isolation.name().to_owned(), output];
         arguments.extend(arguments_of(build));
         let mut command = Command::script(SCRIPT, arguments);
         // Programs that are nobody's look for directories of their user.
@@ -36,6 +37,7 @@ impl Builder for BuildKit {
             ("TMPDIR", "/tmp".to_owned()),
             ("BUILDKITD_CONFIG", configuration(build)),
         ];
+        command.environment.extend(build.files());
         let context = read_only(mounting_context(build));
         Ok(mounting(
             build,
@@ -61,13 +63,6 @@ fn arguments_of(build: &Build) -> Vec<String> {
         format!("--opt=filename={}", build.dockerfile),
         format!("--opt=platform={}", build.platform),
     ];
-    let mut output =
-        format!("--output=type=oci,tar=false,oci-mediatypes=true,dest={OUTPUT_LAYOUT}");
-    if let Some(epoch) = build.source_date_epoch {
-        arguments.push(format!("--opt=build-arg:SOURCE_DATE_EPOCH={epoch}"));
-        output.push_str(",rewrite-timestamp=true");
-    }
-    arguments.push(output);
     if let Some(target) = &build.target {
         arguments.push(format!("--opt=target={target}"));
     }

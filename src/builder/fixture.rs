@@ -29,7 +29,7 @@ pub(super) fn large(isolation: Isolation) -> Build {
         cache: Some("registry.test/cache/app:arm64".parse().unwrap()),
         authorities: Some("/transship/authorities/ca.crt".to_owned()),
         credentials_directory: Some("/transship/credentials".to_owned()),
-        source_date_epoch: Some(1_700_000_000),
+        source_date_epoch: Some("/transship/source-date-epoch".to_owned()),
         ..small(isolation)
     }
 }

@@ -23,6 +23,9 @@ impl Builder for Img {
         if !build.secrets.is_empty() {
             return Err(Refusal::SecretsUnsupported);
         }
+        if build.base_images.is_some() {
+            return Err(Refusal::RedirectionUnsupported);
+        }
         if !build.insecure_registries.is_empty() {
             return Err(Refusal::InsecureRegistryUnsupported);
         }

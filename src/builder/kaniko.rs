@@ -30,6 +30,9 @@ impl Builder for Kaniko {
         if !build.secrets.is_empty() {
             return Err(Refusal::SecretsUnsupported);
         }
+        if build.base_images.is_some() {
+            return Err(Refusal::RedirectionUnsupported);
+        }
         let command = Command {
             arguments: arguments_of(build),
             environment: access_environment(build),

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::LogArguments;
 use crate::build::{
-    CONTEXT_DIRECTORY, FILES_DIRECTORY, OUTPUT_DIRECTORY, PLAN_DIRECTORY, PLAN_FILE,
-    WORKSPACE_DIRECTORY,
+    BASE_IMAGES_FILE, CONTEXT_DIRECTORY, FILES_DIRECTORY, OUTPUT_DIRECTORY, PLAN_DIRECTORY,
+    PLAN_FILE, SOURCE_DATE_EPOCH_FILE, WORKSPACE_DIRECTORY,
 };
 use crate::worker::build::{FetchOptions, PublishOptions, StageOptions, run_fetch, run_publish};
 use crate::worker::{
@@ -74,6 +74,14 @@ pub(super) struct FetchArguments {
     #[arg(long, value_name = "DIRECTORY", default_value = CONTEXT_DIRECTORY)]
     context: PathBuf,
 
+    /// The file to make there with the time of the commit
+    #[arg(long, value_name = "FILE", default_value = SOURCE_DATE_EPOCH_FILE)]
+    source_date_epoch: PathBuf,
+
+    /// The file to make there that says where base images are
+    #[arg(long, value_name = "FILE", default_value = BASE_IMAGES_FILE)]
+    base_images: PathBuf,
+
     /// The files of a context that is mounted
     #[arg(long, value_name = "DIRECTORY", default_value = FILES_DIRECTORY)]
     files: PathBuf,
@@ -93,6 +101,8 @@ impl FetchArguments {
             stage: self.stage.start()?,
             workspace: self.workspace,
             context: self.context,
+            source_date_epoch: self.source_date_epoch,
+            base_images: self.base_images,
             files: self.files,
             scratch: self.scratch,
             needs_user_namespace: self.user_namespace,

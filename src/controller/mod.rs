@@ -326,7 +326,7 @@ fn build_controller(context: &Arc<Context>, namespace: Option<&str>) -> Controll
     let pods: Api<Pod> = scoped(&context.client, namespace);
     let ours = watcher::Config::default()
         .page_size(PAGE_SIZE)
-        .labels(build::BUILD_UID_LABEL);
+        .labels(crate::api::BUILD_UID_LABEL);
     let pods = watcher(pods, ours).touched_objects();
     Controller::for_stream(builds, kept)
         .owns_stream(pods)

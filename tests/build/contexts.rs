@@ -51,6 +51,8 @@ async fn a_commit_is_read_with_the_mounted_credentials() {
 
     let expected = json!({"commitTime": COMMIT_TIME, "files": 2, "bytes": 13});
     assert_eq!(pod.fetch().await.succeeded(), expected);
+    let time = std::fs::read_to_string(pod.path("workspace/source-date-epoch")).unwrap();
+    assert_eq!(time, COMMIT_TIME.to_string());
     let dockerfile = std::fs::metadata(pod.context("Dockerfile")).unwrap();
     assert_eq!(
         (dockerfile.mode() & 0o7777, dockerfile.mtime()),

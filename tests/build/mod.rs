@@ -12,6 +12,7 @@ mod memory;
 mod output;
 mod publishing;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -93,7 +94,8 @@ impl Pod {
         assert_eq!(std::fs::read_dir(self.path("scratch")).unwrap().count(), 0);
         let left = std::fs::read_dir(self.path("workspace")).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-        assert!(left.iter().all(|name| name == "context"), "{left:?}");
+        let is_expected = |name: &OsString| name == "context" || name == "source-date-epoch";
+        assert!(left.iter().all(is_expected), "{left:?}");
         ended
     }
 
@@ -119,6 +121,8 @@ impl Pod {
         }
         if stage == "build-fetch" {
             arguments.push(argument("context", &self.context("")));
+            let file = self.path("workspace/source-date-epoch");
+            arguments.push(argument("source-date-epoch", &file));
         }
         let report = self.path("report");
         let running = tokio::task::spawn_blocking(move || {

@@ -15,5 +15,14 @@ STORAGE
 printf '%s' "$REGISTRIES_CONFIG" >/tmp/registries.conf
 export CONTAINERS_STORAGE_CONF=/tmp/storage.conf CONTAINERS_REGISTRIES_CONF=/tmp/registries.conf
 
+# The pod was made before the commit was read.
+if [ -s "$SOURCE_DATE_EPOCH_FILE" ]; then
+  set -- "--timestamp=$(cat "$SOURCE_DATE_EPOCH_FILE")" "$@"
+fi
+if [ -s "$BASE_IMAGES_FILE" ]; then
+  while read -r name _ place; do
+    set -- "--build-context=$name=docker-image://$place" "$@"
+  done <"$BASE_IMAGES_FILE"
+fi
 buildah build --tag=localhost/build:latest "$@" || exit
 exec buildah push localhost/build:latest oci:/transship/output/layout:latest

@@ -33,7 +33,6 @@ fn everything_reaches_buildah() {
     assert_eq!(
         arguments(&container)[6..],
         [
-            "--timestamp=1700000000",
             "--target=runtime",
             "--build-arg=VERSION=1.2",
             "--build-arg=FLAGS=--push $(HOME) a=b",
@@ -44,6 +43,10 @@ fn everything_reaches_buildah() {
         ]
     );
     assert_eq!(variable(&container, "BUILDAH_ISOLATION").unwrap(), "chroot");
+    assert_eq!(
+        variable(&container, "SOURCE_DATE_EPOCH_FILE").unwrap(),
+        "/transship/source-date-epoch"
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
 # shellcheck shell=sh
 # Starts buildkitd, runs `buildctl build` once, and ends buildkitd. Exit code 70: buildkitd did not start.
 #
-#   build UserNamespace|Rootless ARGUMENT…   arguments of `buildctl build`
+#   build UserNamespace|Rootless OUTPUT ARGUMENT…   where the image goes, and arguments of `buildctl build`
 
 isolation=$1
-shift
+output=$2
+shift 2
 address=unix:///tmp/buildkitd.sock
 log=/tmp/buildkitd.log
 printf '%s' "$BUILDKITD_CONFIG" >/tmp/buildkitd.toml
@@ -30,7 +31,17 @@ until buildctl --addr "$address" debug workers >/dev/null 2>&1; do
   fi
   sleep 0.1
 done
-buildctl --addr "$address" build "$@"
+# The pod was made before the commit was read. A build argument of the user's comes later, and counts.
+if [ -s "$SOURCE_DATE_EPOCH_FILE" ]; then
+  set -- "--opt=build-arg:SOURCE_DATE_EPOCH=$(cat "$SOURCE_DATE_EPOCH_FILE")" "$@"
+  output=$output,rewrite-timestamp=true
+fi
+if [ -s "$BASE_IMAGES_FILE" ]; then
+  while read -r _ name place; do
+    set -- "$@" "--opt=context:$name=docker-image://$place"
+  done <"$BASE_IMAGES_FILE"
+fi
+buildctl --addr "$address" build "$@" "--output=$output"
 code=$?
 kill "$daemon"
 exit "$code"

@@ -15,13 +15,13 @@ fn a_small_build_says_only_what_it_must() {
         arguments(&container),
         [
             "Rootless",
+            "type=oci,tar=false,oci-mediatypes=true,dest=/transship/output/layout",
             "--progress=plain",
             "--frontend=dockerfile.v0",
             "--local=context=/transship/context/source",
             "--local=dockerfile=/transship/context/source",
             "--opt=filename=deploy/Dockerfile",
             "--opt=platform=linux/arm64",
-            "--output=type=oci,tar=false,oci-mediatypes=true,dest=/transship/output/layout",
         ]
     );
     assert_eq!(variable(&container, "BUILDKITD_CONFIG").unwrap(), "");
@@ -33,10 +33,8 @@ fn everything_reaches_buildctl() {
     build.secrets.push(secret("npm"));
     let container = built(BuilderType::BuildKit, &build).container;
     assert_eq!(
-        arguments(&container)[7..],
+        arguments(&container)[8..],
         [
-            "--opt=build-arg:SOURCE_DATE_EPOCH=1700000000",
-            "--output=type=oci,tar=false,oci-mediatypes=true,dest=/transship/output/layout,rewrite-timestamp=true",
             "--opt=target=runtime",
             "--opt=build-arg:VERSION=1.2",
             "--opt=build-arg:FLAGS=--push $(HOME) a=b",
@@ -44,6 +42,10 @@ fn everything_reaches_buildctl() {
             "--import-cache=type=registry,ref=registry.test/cache/app:arm64",
             "--export-cache=type=registry,ref=registry.test/cache/app:arm64,mode=max,ignore-error=true",
         ]
+    );
+    assert_eq!(
+        variable(&container, "SOURCE_DATE_EPOCH_FILE").unwrap(),
+        "/transship/source-date-epoch"
     );
 }
 

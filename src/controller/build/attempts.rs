@@ -3,12 +3,12 @@
 //! Only objects whose controller is this very build, by UID, are ever touched.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt as _};
 
 use super::observation::Stage;
-use super::pod::{Attempt, BUILD_UID_LABEL};
-use crate::api::{FIELD_MANAGER, is_controlled_by};
+use super::pod::Attempt;
+use crate::api::{BUILD_UID_LABEL, FIELD_MANAGER, is_controlled_by};
 use crate::controller::plans::{self, StartError};
 use crate::controller::request::{RequestError, request};
 
@@ -67,12 +67,19 @@ impl Attempts {
         Ok(plans::hand_over(&self.config_maps, &pod).await?)
     }
 
-    /// Removes the pod of an attempt, which takes its plan along, and stops it if it goes on.
-    pub(super) async fn remove(&self, name: &str, uid: &str) -> Result<(), RequestError> {
-        if let Some(pod) = request(self.pods.get_opt(name)).await?
-            && is_controlled_by(&pod, uid)
-        {
-            ignore_missing(request(self.pods.delete(name, &DeleteParams::default())).await)?;
+    /// Removes pods, which take their plans along, and stops those that go on. Pods of others stay.
+    pub(super) async fn remove_all(&self, pods: &[&Pod], uid: &str) -> Result<(), RequestError> {
+        for pod in pods.iter().filter(|pod| is_controlled_by(**pod, uid)) {
+            // Another pod of the same name is not the one that was meant.
+            let parameters = DeleteParams::default().preconditions(Preconditions {
+                uid: pod.uid(),
+                resource_version: None,
+            });
+            let deleted = request(self.pods.delete(&pod.name_any(), &parameters)).await;
+            match deleted {
+                Err(error) if error.is_missing() || error.is_conflict() => {}
+                result => drop(result?),
+            }
         }
         Ok(())
     }
@@ -91,14 +98,6 @@ impl Attempts {
             tracing::warn!(pod = name, %error, "cannot read the log of a build");
             String::new()
         })
-    }
-}
-
-fn ignore_missing<T>(result: Result<T, RequestError>) -> Result<(), RequestError> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_missing() => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

@@ -14,7 +14,7 @@ use super::start::SANDBOX_PATIENCE;
 use super::status::end_build;
 use super::wanted::{Wanted, builder_type};
 use super::{Error, NEXT_STEP, Reconciler, inputs, registry};
-use crate::api::{BuildResult, ImageBuildStatus, Isolation};
+use crate::api::{BaseImage, BuildResult, ImageBuildStatus, Isolation};
 use crate::build::{BuildFailure, FailureClass, Published};
 use crate::controller::events::Severity;
 use crate::reason::Reason;
@@ -24,23 +24,26 @@ const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 4096;
 
 impl Reconciler<'_> {
-    /// Reads how a pod ended.
-    pub(super) async fn collect(&self, pod: &Pod) -> Result<Action, Error> {
-        let ending = observation::ending(pod);
-        let Ending::Published(published) = &ending else {
-            return self.collect_failure(pod, &ending).await;
-        };
-        match Box::pin(self.succeed(pod, published)).await? {
+    /// Reads how the pods of an attempt ended. If one has failed, nobody waits for the others.
+    pub(super) async fn collect(&self, pods: &[&Pod]) -> Result<Action, Error> {
+        let mut images = Vec::new();
+        for pod in pods.iter().filter(|pod| observation::has_ended(pod)) {
+            match observation::ending(pod) {
+                Ending::Published(published) => images.push(published),
+                ending => return self.collect_failure(pods, pod, &ending).await,
+            }
+        }
+        match Box::pin(self.succeed(pods, &images)).await? {
             Ok(action) => Ok(action),
             Err(failure) => self.fail(Failed::new(failure), None).await,
         }
     }
 
-    /// The pod says that it pushed the image: whether that is so the registry says.
+    /// The pods say that they pushed their images: whether that is so the registry says.
     async fn succeed(
         &self,
-        pod: &Pod,
-        published: &Published,
+        pods: &[&Pod],
+        images: &[Published],
     ) -> Result<Result<Action, BuildFailure>, Error> {
         let previous = self.previous();
         let wanted = match Wanted::new(&self.object.spec) {
@@ -54,13 +57,25 @@ impl Reconciler<'_> {
             Err(error) => return self.refuse(&previous, &error).await.map(Ok),
         };
         let registries = self.registries(&wanted).await?;
-        let image = match registry::verify(&registries, &wanted, &tags, published).await {
+        let annotations = &self.object.spec.output.annotations;
+        let image = registry::finish(&registries, &wanted, annotations, &tags, images).await;
+        let image = match image {
             Ok(image) => image,
             Err(failure) => return Ok(Err(failure)),
         };
-        let fetched = observation::fetched(pod).unwrap_or_default();
-        let names = fetched.base_images.iter().map(String::as_str);
-        let base_images = registry::base_images(&registries, &self.pull_access(), names, &[]).await;
+        // Every pod has fetched the same.
+        let fetched = pods.first().and_then(|pod| observation::fetched(pod));
+        let fetched = fetched.unwrap_or_default();
+        let base_images = if fetched.mirrored.is_empty() {
+            let names = fetched.base_images.iter().map(String::as_str);
+            registry::base_images(&registries, &self.pull_access(), names, &[]).await
+        } else {
+            let mirrored = fetched.mirrored.iter().map(|(from, digest)| BaseImage {
+                from: from.clone(),
+                digest: digest.to_string(),
+            });
+            mirrored.collect()
+        };
         let hash = inputs::of(&self.spec_inputs, &source, &base_images);
         let mut status = ImageBuildStatus {
             inputs_hash: Some(hash.to_string()),
@@ -84,7 +99,12 @@ impl Reconciler<'_> {
         Ok(Ok(Action::requeue(NEXT_STEP)))
     }
 
-    async fn collect_failure(&self, pod: &Pod, ending: &Ending) -> Result<Action, Error> {
+    async fn collect_failure(
+        &self,
+        pods: &[&Pod],
+        pod: &Pod,
+        ending: &Ending,
+    ) -> Result<Action, Error> {
         let stage = match ending {
             Ending::StageFailed(stage, _) | Ending::ContainerFailed { stage, .. } => Some(*stage),
             Ending::Published(_) | Ending::PodFailed { .. } => None,
@@ -104,9 +124,20 @@ impl Reconciler<'_> {
             && failed.failure.reason == Reason::UserNamespaceRefused
             && self.falls_back()
         {
-            return self.fall_back().await;
+            return self.fall_back(pods).await;
         }
         failed.failure.message = values.scrub(failed.failure.message);
+        if pods.len() > 1 {
+            let platform = observation::platform(pod);
+            failed.failure.message = format!("{platform}: {}", failed.failure.message);
+        }
+        // What has ended stays for those who want to read its log.
+        let others: Vec<_> = pods
+            .iter()
+            .copied()
+            .filter(|pod| !observation::has_ended(pod))
+            .collect();
+        self.attempts.remove_all(&others, &self.uid).await?;
         // Ours say everything in their report.
         let tail = (stage == Some(Stage::Build)).then(|| tail(&log));
         self.fail(failed, tail.filter(|tail| !tail.is_empty()))
@@ -146,8 +177,9 @@ impl Reconciler<'_> {
         Ok(Action::requeue(NEXT_STEP))
     }
 
-    /// The pod is gone, and nobody has read how it ended.
-    pub(super) async fn lose(&self) -> Result<Action, Error> {
+    /// A pod is gone, and nobody has read how it ended. `pods` are those that are left.
+    pub(super) async fn lose(&self, pods: &[&Pod]) -> Result<Action, Error> {
+        self.attempts.remove_all(pods, &self.uid).await?;
         let failure = BuildFailure {
             class: FailureClass::Infrastructure,
             reason: Reason::PodLost,
@@ -157,8 +189,8 @@ impl Reconciler<'_> {
     }
 
     /// Stops the build that goes on.
-    pub(super) async fn cancel(&self, pod: &str, asked: bool) -> Result<Action, Error> {
-        self.attempts.remove(pod, &self.uid).await?;
+    pub(super) async fn cancel(&self, pods: &[&Pod], asked: bool) -> Result<Action, Error> {
+        self.attempts.remove_all(pods, &self.uid).await?;
         let previous = self.previous();
         let number = previous.build.as_ref().map_or(0, |build| build.number);
         let message = if asked {
@@ -185,21 +217,27 @@ impl Reconciler<'_> {
         Ok(Action::requeue(NEXT_STEP))
     }
 
-    /// Leaves the user namespace for good if the node does not start the pod with one.
-    pub(super) async fn leave_user_namespace(&self, pod: &Pod) -> Result<Option<Action>, Error> {
-        let created = pod.creation_timestamp().map_or(self.now, |time| time.0);
-        let waited = Duration::try_from(self.now.duration_since(created)).unwrap_or_default();
-        let has_user_namespace = pod
-            .spec
-            .as_ref()
-            .is_some_and(|spec| spec.host_users == Some(false));
-        if !has_user_namespace || waited < SANDBOX_PATIENCE || !observation::has_no_sandbox(pod) {
+    /// Leaves the user namespace for good if a node does not start a pod with one.
+    pub(super) async fn leave_user_namespace(
+        &self,
+        pods: &[&Pod],
+    ) -> Result<Option<Action>, Error> {
+        let is_refused = |pod: &Pod| {
+            let created = pod.creation_timestamp().map_or(self.now, |time| time.0);
+            let waited = Duration::try_from(self.now.duration_since(created)).unwrap_or_default();
+            let has_user_namespace = pod
+                .spec
+                .as_ref()
+                .is_some_and(|spec| spec.host_users == Some(false));
+            has_user_namespace && waited >= SANDBOX_PATIENCE && observation::has_no_sandbox(pod)
+        };
+        if !pods.iter().any(|pod| is_refused(pod)) {
             return Ok(None);
         }
         if self.falls_back() {
-            return self.fall_back().await.map(Some);
+            return self.fall_back(pods).await.map(Some);
         }
-        self.attempts.remove(&pod.name_any(), &self.uid).await?;
+        self.attempts.remove_all(pods, &self.uid).await?;
         let failure = BuildFailure {
             class: FailureClass::Dockerfile,
             reason: Reason::UserNamespaceRefused,
@@ -222,11 +260,11 @@ impl Reconciler<'_> {
     }
 
     /// Tries the build at once without a user namespace.
-    async fn fall_back(&self) -> Result<Action, Error> {
+    async fn fall_back(&self, pods: &[&Pod]) -> Result<Action, Error> {
         self.context.user_namespaces.refused(self.now);
+        self.attempts.remove_all(pods, &self.uid).await?;
         let mut status = self.previous();
         if let Some(build) = &mut status.build {
-            self.attempts.remove(&build.pod, &self.uid).await?;
             build.retry_time = Some(Time(self.now));
         }
         self.write(&status).await?;
@@ -243,12 +281,11 @@ impl Reconciler<'_> {
             current == Some(number) || status.history.iter().any(|record| record.number == number)
         };
         let pods = self.attempts.of_object(&self.uid).await?;
-        for attempt in observation::attempts(&pods, &self.uid) {
-            if !is_kept(attempt.build.number) {
-                self.attempts.remove(&attempt.build.pod, &self.uid).await?;
-            }
-        }
-        Ok(())
+        let forgotten: Vec<_> = pods
+            .iter()
+            .filter(|pod| observation::order(pod).is_some_and(|(number, _)| !is_kept(number)))
+            .collect();
+        Ok(self.attempts.remove_all(&forgotten, &self.uid).await?)
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::api::{
-    BaseImage, BuilderType, ImageBuildSpec, ImageFormat, LayerCompression, SourceStatus,
+    BaseImage, BaseImagePolicy, BuilderType, ImageBuildSpec, ImageFormat, LayerCompression,
+    SourceStatus,
 };
 use crate::oci::Digest;
 
@@ -19,6 +20,10 @@ struct SpecInputs<'a> {
     submodules: bool,
     dockerfile: &'a str,
     target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_images: Option<BaseImagePolicy>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    platforms: &'a [String],
     arguments: Vec<(&'a str, &'a str)>,
     /// Which secrets, not what is in them.
     secrets: Vec<(&'a str, &'a str, &'a str)>,
@@ -62,6 +67,8 @@ pub(super) fn of_spec(spec: &ImageBuildSpec) -> Digest {
         submodules: git.is_some_and(|git| git.submodules),
         dockerfile: &spec.dockerfile,
         target: spec.target.as_deref(),
+        base_images: Some(spec.base_images).filter(|policy| *policy != BaseImagePolicy::default()),
+        platforms: &spec.platforms,
         arguments,
         secrets,
         builder: spec.builder.builder_type,

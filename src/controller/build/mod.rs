@@ -48,7 +48,6 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 
 pub(crate) use self::isolation::{Builders, UserNamespaces};
-pub(super) use self::pod::BUILD_UID_LABEL;
 
 use self::attempts::Attempts;
 use self::decide::{Decision, Situation};
@@ -59,11 +58,14 @@ use self::step::{Cause, Step, next_step, requested_at};
 use self::tags::{TagContext, tags};
 use self::wanted::{Wanted, WantedSource};
 use super::events::{Notice, Severity};
+use super::mirror::{InPlace, in_place};
 use super::registries::Registries;
 use super::request::{RequestError, request};
 use super::stored::{StoredBuild, write_status};
 use super::{Context, key, later};
-use crate::api::{BuildTrigger, ImageBuild, ImageBuildStatus, SourceStatus};
+use crate::api::{
+    BaseImage, BaseImagePolicy, BuildTrigger, ImageBuild, ImageBuildStatus, SourceStatus,
+};
 use crate::build::{BuildFailure, FailureClass};
 use crate::copy::AccessReference;
 use crate::oci::{Digest, Tag};
@@ -191,7 +193,13 @@ impl Reconciler<'_> {
     async fn run(&self) -> Result<Action, Error> {
         let pods = self.attempts.of_object(&self.uid).await?;
         let observed = observation::attempts(&pods, &self.uid);
-        let pod = |name: &str| pods.iter().find(|pod| pod.name_any() == name);
+        let build = self
+            .object
+            .status
+            .as_ref()
+            .and_then(|status| status.build.as_ref());
+        let order = build.map_or((0, 0), |build| (build.number, build.attempt));
+        let current = observation::of_attempt(&pods, &self.uid, order);
         match next_step(&self.object, &observed, self.spec_inputs.as_str(), self.now) {
             Step::Rest => Ok(Action::await_change()),
             Step::Wait(delay) => Ok(Action::requeue(delay)),
@@ -203,33 +211,28 @@ impl Reconciler<'_> {
                 self.write(&status).await?;
                 Ok(Action::requeue(NEXT_STEP))
             }
-            Step::Follow(name) => self.follow(pod(&name)).await,
-            Step::Collect(name) => match pod(&name) {
-                Some(pod) => Box::pin(self.collect(pod)).await,
-                None => Ok(Action::requeue(NEXT_STEP)),
-            },
-            Step::Lose => self.lose().await,
-            Step::Cancel { pod, asked } => self.cancel(&pod, asked).await,
+            Step::Discard(order) => {
+                let pods = observation::of_attempt(&pods, &self.uid, order);
+                self.attempts.remove_all(&pods, &self.uid).await?;
+                Ok(Action::requeue(NEXT_STEP))
+            }
+            Step::Follow => self.follow(&current).await,
+            Step::Collect => Box::pin(self.collect(&current)).await,
+            Step::Lose => self.lose(&current).await,
+            Step::Cancel { asked } => self.cancel(&current, asked).await,
             Step::Retry => Box::pin(self.retry()).await,
             Step::Check(cause) => Box::pin(self.check(cause)).await,
         }
     }
 
     /// Says how far a build is.
-    async fn follow(&self, pod: Option<&Pod>) -> Result<Action, Error> {
-        let Some(pod) = pod else {
-            return Ok(Action::requeue(NEXT_STEP));
-        };
-        if let Some(action) = self.leave_user_namespace(pod).await? {
+    async fn follow(&self, pods: &[&Pod]) -> Result<Action, Error> {
+        if let Some(action) = self.leave_user_namespace(pods).await? {
             return Ok(action);
         }
         let previous = self.previous();
         let number = previous.build.as_ref().map_or(0, |build| build.number);
-        let doing = match (observation::running_stage(pod), observation::obstacle(pod)) {
-            (Some(stage), _) => stage.activity().to_owned(),
-            (None, Some(obstacle)) => format!("the pod does not go on: {obstacle}"),
-            (None, None) => "the pod is starting".to_owned(),
-        };
+        let doing = observation::activity(pods);
         let input = self.input(&previous);
         let status = input.building(&format!("build {number}: {doing}"));
         self.write(&input.nothing_handled(status)).await?;
@@ -248,7 +251,7 @@ impl Reconciler<'_> {
             Ok(source) => source,
             Err(failure) => return self.not_possible(&previous, &wanted, cause, &failure).await,
         };
-        let base_images = self.base_images(&wanted, &registries, &previous).await;
+        let base_images = self.base_images(&wanted, &registries, &previous).await?;
         let hash = inputs::of(&self.spec_inputs, &source.status, &base_images);
         let image_there = match self.image_there(&previous, &wanted, &registries).await {
             Ok(there) => there,
@@ -395,13 +398,25 @@ impl Reconciler<'_> {
         wanted: &Wanted,
         registries: &Registries,
         previous: &ImageBuildStatus,
-    ) -> Vec<crate::api::BaseImage> {
-        if wanted.base_interval.is_none() {
-            return previous.base_images.clone();
-        }
+    ) -> Result<Vec<BaseImage>, RequestError> {
         let known = &previous.base_images;
+        if wanted.base_interval.is_none() {
+            return Ok(known.clone());
+        }
+        if let Some(in_place) = self.in_place().await? {
+            return Ok(registry::mirrored(&in_place.images, known));
+        }
         let names = known.iter().map(|image| image.from.as_str());
-        registry::base_images(registries, &self.pull_access(), names, known).await
+        Ok(registry::base_images(registries, &self.pull_access(), names, known).await)
+    }
+
+    /// Where base images are to come from, if not from where the Dockerfile says.
+    async fn in_place(&self) -> Result<Option<InPlace>, RequestError> {
+        if self.object.spec.base_images == BaseImagePolicy::AsWritten {
+            return Ok(None);
+        }
+        let namespace = self.object.namespace().unwrap_or_default();
+        in_place(&self.context.client, &namespace).await.map(Some)
     }
 
     async fn source(

@@ -1,22 +1,38 @@
 //! What the pods of a build say. Pure: objects in, observations out.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod};
 use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 
-use super::pod::{BUILD, BUILD_ANNOTATION, FETCH, PUBLISH, SPEC_ANNOTATION};
-use crate::api::{BuildStatus, is_controlled_by};
+use super::pod::{BUILD, BUILD_ANNOTATION, FETCH, PLATFORMS_ANNOTATION, PUBLISH, SPEC_ANNOTATION};
+use crate::api::{
+    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BuildStatus,
+    is_controlled_by,
+};
 use crate::build::{Fetched, Published, StageReport};
 
-/// One attempt, as its pod shows it.
+/// One attempt, as its pods show it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AttemptObservation {
     /// What the status says, or is to say, of it.
     pub(super) build: BuildStatus,
     /// What of the spec it was started for.
     pub(super) spec_inputs: String,
-    /// Whether its containers are done, successfully or not.
-    pub(super) ended: bool,
+    /// How far it is.
+    pub(super) progress: Progress,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// A platform has no pod: not all were made, or one is gone.
+    Incomplete,
+    /// Pods are at it.
+    Running,
+    /// Every pod has done its part, or one has failed.
+    Ended,
 }
 
 impl AttemptObservation {
@@ -29,27 +45,95 @@ impl AttemptObservation {
 /// The attempts of a build. Only pods whose controller is the object with this UID count, which say what they are.
 pub(super) fn attempts(pods: &[Pod], uid: &str) -> Vec<AttemptObservation> {
     let ours = pods.iter().filter(|pod| is_controlled_by(*pod, uid));
-    ours.filter_map(|pod| {
+    let orders: BTreeSet<_> = ours.filter_map(order).collect();
+    let observed = orders.into_iter().filter_map(|order| {
+        let pods = of_attempt(pods, uid, order);
+        let first = pods.first()?;
         let build: BuildStatus =
-            serde_json::from_str(pod.annotations().get(BUILD_ANNOTATION)?).ok()?;
+            serde_json::from_str(first.annotations().get(BUILD_ANNOTATION)?).ok()?;
         Some(AttemptObservation {
             build: BuildStatus {
-                pod: pod.name_any(),
+                pod: first.name_any(),
                 ..build
             },
-            spec_inputs: pod.annotations().get(SPEC_ANNOTATION)?.clone(),
-            ended: has_ended(pod),
+            spec_inputs: first.annotations().get(SPEC_ANNOTATION)?.clone(),
+            progress: progress(&pods),
         })
-    })
-    .collect()
+    });
+    observed.collect()
 }
 
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
+/// The pods of one attempt, in the order of their platforms.
+pub(super) fn of_attempt<'a>(pods: &'a [Pod], uid: &str, wanted: (i64, i64)) -> Vec<&'a Pod> {
+    let mut found: Vec<_> = pods
+        .iter()
+        .filter(|pod| is_controlled_by(*pod, uid) && order(pod) == Some(wanted))
+        .collect();
+    found.sort_by_key(|pod| all_platforms(pod).position(|each| each == platform(pod)));
+    found
+}
+
+/// The number and the attempt of a pod.
+pub(super) fn order(pod: &Pod) -> Option<(i64, i64)> {
+    let label = |name: &str| pod.labels().get(name)?.parse().ok();
+    Some((label(BUILD_NUMBER_LABEL)?, label(BUILD_ATTEMPT_LABEL)?))
+}
+
+/// The platform that a pod builds for.
+pub(super) fn platform(pod: &Pod) -> &str {
+    pod.annotations()
+        .get(BUILD_PLATFORM_ANNOTATION)
+        .map_or("", String::as_str)
+}
+
+/// The platforms of the build that a pod belongs to.
+fn all_platforms(pod: &Pod) -> impl Iterator<Item = &str> {
+    let platforms = pod.annotations().get(PLATFORMS_ANNOTATION);
+    platforms.map_or("", String::as_str).split(',')
+}
+
+fn progress(pods: &[&Pod]) -> Progress {
+    let wanted = pods.first().map_or(0, |pod| all_platforms(pod).count());
+    if pods.iter().any(|pod| phase(pod) == "Failed") {
+        Progress::Ended
+    } else if pods.len() < wanted {
+        Progress::Incomplete
+    } else if pods.iter().all(|pod| has_ended(pod)) {
+        Progress::Ended
+    } else {
+        Progress::Running
+    }
+}
+
+/// Whether the containers of a pod are done, successfully or not.
+pub(super) fn has_ended(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+fn phase(pod: &Pod) -> &str {
+    let status = pod.status.as_ref();
+    status
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or_default()
+}
+
+/// What the pods of an attempt are doing, in words.
+pub(super) fn activity(pods: &[&Pod]) -> String {
+    let of_pod = |pod: &Pod| match (running_stage(pod), obstacle(pod)) {
+        (Some(stage), _) => stage.activity().to_owned(),
+        (None, Some(obstacle)) => format!("the pod does not go on: {obstacle}"),
+        (None, None) if has_ended(pod) => "done".to_owned(),
+        (None, None) => "the pod is starting".to_owned(),
+    };
+    match pods {
+        [pod] => of_pod(pod),
+        pods => {
+            let each = pods
+                .iter()
+                .map(|pod| format!("{} {}", platform(pod), of_pod(pod)));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// A stage of a build.
@@ -76,7 +160,7 @@ impl Stage {
     }
 
     /// What is going on, in words.
-    pub(super) const fn activity(self) -> &'static str {
+    const fn activity(self) -> &'static str {
         match self {
             Self::Fetch => "fetching the source",
             Self::Build => "building",
@@ -98,7 +182,7 @@ impl Stage {
 }
 
 /// The stage that is going on.
-pub(super) fn running_stage(pod: &Pod) -> Option<Stage> {
+fn running_stage(pod: &Pod) -> Option<Stage> {
     Stage::ALL.into_iter().find(|stage| {
         let state = stage.state(pod);
         state.is_some_and(|state| state.running.is_some())
@@ -106,7 +190,7 @@ pub(super) fn running_stage(pod: &Pod) -> Option<Stage> {
 }
 
 /// What keeps a pod from going on, in the words of the kubelet or the scheduler.
-pub(super) fn obstacle(pod: &Pod) -> Option<String> {
+fn obstacle(pod: &Pod) -> Option<String> {
     let waiting = Stage::ALL.into_iter().find_map(|stage| {
         let waiting = stage.state(pod)?.waiting.as_ref()?;
         let reason = waiting

@@ -175,7 +175,9 @@ pub(super) fn retry_pause(failure: &BuildFailure, attempt: i64, limit: i32) -> O
         FailureClass::Registry | FailureClass::Source => status::may_pass(failure),
         FailureClass::Dockerfile | FailureClass::Timeout | FailureClass::OutOfMemory => false,
     };
-    if !may_pass || attempt > i64::from(limit) {
+    // A mirror may take its time, and until then nothing was built that could be in vain.
+    let waits = failure.reason == Reason::BaseImageNotMirrored;
+    if !may_pass || (!waits && attempt > i64::from(limit)) {
         return None;
     }
     let doublings = u32::try_from(attempt.saturating_sub(1))
@@ -221,6 +223,9 @@ mod tests {
         ] {
             assert_eq!(retry_pause(&of_class(class, reason), 1, 2), None);
         }
+        // A mirror is waited for as long as it takes.
+        let waiting = of_class(FailureClass::Source, Reason::BaseImageNotMirrored);
+        assert_eq!(retry_pause(&waiting, 30, 2), Some(MAX_RETRY_PAUSE));
         let unreachable = of_class(FailureClass::Registry, Reason::RegistryUnreachable);
         assert!(retry_pause(&unreachable, 1, 2).is_some());
     }

@@ -1,5 +1,5 @@
-//! The objects of one attempt at a build: its plan in an immutable `ConfigMap`, and its pod. Pure: values in,
-//! objects out.
+//! The objects of one attempt at a build: for each platform its plan in an immutable `ConfigMap`, and its pod. Pure:
+//! values in, objects out.
 //!
 //! The pod has three containers, one after the other. `fetch` has the credentials of the source, `build` runs what
 //! users wrote and has those of base images and the secrets of the build, `publish` has those of the output. No two
@@ -16,25 +16,24 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::source::MountedFiles;
-use crate::api::{ImageBuild, ImageBuildSpec};
+use crate::api::{
+    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BUILD_UID_LABEL,
+    ImageBuild, ImageBuildSpec,
+};
 use crate::build::{self, BuildPlan, PlannedSource};
 use crate::builder::{Build, BuildContainer, BuildSecret};
 use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, plans, resources};
 use crate::copy::AccessReference;
-use crate::oci::Digest;
+use crate::oci::{Digest, Platform};
 use crate::packed::{self, PackError};
 use crate::worker;
 
-/// Label with the UID of the build, by which its pods are found.
-pub(in crate::controller) const BUILD_UID_LABEL: &str = "transship.dev/build-uid";
-/// Label with the number of the build.
-pub(super) const NUMBER_LABEL: &str = "transship.dev/build-number";
-/// Label with the number of the attempt.
-pub(super) const ATTEMPT_LABEL: &str = "transship.dev/build-attempt";
 /// Annotation with what is built, as `status.build` has it.
 pub(super) const BUILD_ANNOTATION: &str = "transship.dev/build";
 /// Annotation with what of the spec it is built for.
 pub(super) const SPEC_ANNOTATION: &str = "transship.dev/spec-inputs";
+/// Annotation with all platforms of the build, between commas: each has a pod.
+pub(super) const PLATFORMS_ANNOTATION: &str = "transship.dev/platforms";
 /// The containers, in the order in which they run.
 pub(super) const FETCH: &str = "fetch";
 pub(super) const BUILD: &str = "build";
@@ -50,7 +49,7 @@ const PULL_DIRECTORY: &str = "/run/transship/pull";
 /// Where the certificate authorities of their registries are mounted there.
 const PULL_CERTIFICATES_DIRECTORY: &str = "/run/transship/pull-certificates";
 
-/// The objects of one attempt; both have the same name.
+/// The objects of one attempt for one platform; both have the same name.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Attempt {
     pub(super) config_map: ConfigMap,
@@ -64,6 +63,9 @@ pub(super) struct AttemptInput<'a> {
     pub(super) files: &'a MountedFiles,
     pub(super) number: i64,
     pub(super) attempt: i64,
+    /// What is built here, one of `platforms`.
+    pub(super) platform: &'a Platform,
+    pub(super) platforms: &'a [Platform],
     /// What `status.build` says of it.
     pub(super) record: String,
     /// What of the spec makes a difference to the image.
@@ -103,7 +105,7 @@ impl Attempt {
     pub(super) fn new(input: &AttemptInput<'_>) -> Result<Self, AttemptError> {
         let owner = input.object.controller_owner_ref(&());
         let owner = owner.ok_or(AttemptError::NotStored)?;
-        let name = attempt_name(input.object, input.number, input.attempt);
+        let name = attempt_name(input);
         let metadata = metadata(input, &name, &owner);
         let inline = match input.files {
             MountedFiles::Inline(files) => files.clone(),
@@ -128,9 +130,11 @@ impl Attempt {
 }
 
 /// A name that a second decision in the same situation makes again, so that no attempt starts twice.
-fn attempt_name(object: &ImageBuild, number: i64, attempt: i64) -> String {
+fn attempt_name(input: &AttemptInput<'_>) -> String {
+    let (object, number, attempt) = (input.object, input.number, input.attempt);
     let uid = object.uid().unwrap_or_default();
-    let digest = Digest::sha256(format!("{uid}\n{number}\n{attempt}").as_bytes());
+    let digest =
+        Digest::sha256(format!("{uid}\n{number}\n{attempt}\n{}", input.platform).as_bytes());
     let digits: String = digest
         .as_str()
         .chars()
@@ -165,12 +169,14 @@ fn metadata(input: &AttemptInput<'_>, name: &str, owner: &OwnerReference) -> Val
         "labels": {
             "app.kubernetes.io/managed-by": "transship",
             BUILD_UID_LABEL: input.object.metadata.uid,
-            NUMBER_LABEL: input.number.to_string(),
-            ATTEMPT_LABEL: input.attempt.to_string(),
+            BUILD_NUMBER_LABEL: input.number.to_string(),
+            BUILD_ATTEMPT_LABEL: input.attempt.to_string(),
         },
         "annotations": {
             BUILD_ANNOTATION: input.record,
             SPEC_ANNOTATION: input.spec_inputs,
+            BUILD_PLATFORM_ANNOTATION: input.platform.to_string(),
+            PLATFORMS_ANNOTATION: platforms_text(input.platforms),
             ARGOCD_IGNORE_UPDATES_ANNOTATION: "true",
         },
         "ownerReferences": [owner],
@@ -195,6 +201,7 @@ fn spec(input: &AttemptInput<'_>, name: &str) -> Result<Value, AttemptError> {
         "priorityClassName": chosen.priority_class_name,
         "nodeSelector": chosen.node_selector,
         "tolerations": chosen.tolerations,
+        "affinity": affinity(input.platform),
         "terminationGracePeriodSeconds": 10,
         "activeDeadlineSeconds": input.timeout.as_secs(),
         "hostUsers": container.host_users,
@@ -202,6 +209,24 @@ fn spec(input: &AttemptInput<'_>, name: &str) -> Result<Value, AttemptError> {
         "containers": [publish],
         "volumes": all,
     }))
+}
+
+/// A node of the platform's kind is better: elsewhere its programs need an emulator, if the build runs any.
+fn affinity(platform: &Platform) -> Value {
+    let is = |label: &str, value: &str| json!({"key": label, "operator": "In", "values": [value]});
+    json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+        "weight": 100,
+        "preference": {"matchExpressions": [
+            is("kubernetes.io/os", platform.os()),
+            is("kubernetes.io/arch", platform.architecture()),
+        ]},
+    }]}})
+}
+
+/// As [`PLATFORMS_ANNOTATION`] has it.
+fn platforms_text(platforms: &[Platform]) -> String {
+    let texts: Vec<_> = platforms.iter().map(ToString::to_string).collect();
+    texts.join(",")
 }
 
 /// The volumes of a pod, each once.

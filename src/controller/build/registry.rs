@@ -1,27 +1,88 @@
 //! What the registries of a build hold: the image that was pushed, its tags, and base images. Small requests only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::Wanted;
-use crate::api::{BaseImage, BuiltImage};
-use crate::build::{BuildFailure, FailureClass, Published};
+use crate::api::{BaseImage, BuiltImage, PlatformImage};
+use crate::build::{self, BuildFailure, FailureClass, MirroredImages, Published};
 use crate::controller::registries::{Registries, naming_secret};
 use crate::copy::{AccessReference, Failure, Side};
-use crate::oci::{Digest, Reference, Tag};
+use crate::oci::{Digest, Manifest, Reference, Tag};
 use crate::reason::Reason;
 use crate::registry::ManifestReference;
 
 /// Most base images of a build that are looked at.
 const MAX_BASE_IMAGES: usize = 32;
 
+/// The image as its registry has it, if it is what the pods of all platforms say that they pushed. Several images
+/// get an index, and the index the tags.
+pub(super) async fn finish(
+    registries: &Registries,
+    wanted: &Wanted,
+    annotations: &BTreeMap<String, String>,
+    tags: &BTreeSet<Tag>,
+    images: &[Published],
+) -> Result<BuiltImage, BuildFailure> {
+    let sizes = images.iter().map(|image| image.size);
+    let size = sizes.fold(0, u64::saturating_add);
+    if let [image] = images {
+        return verify(registries, wanted, tags, &image.digest, size).await;
+    }
+    let index = put_index(registries, wanted, annotations, images).await?;
+    move_tags(registries, wanted, index.digest(), tags).await?;
+    let size = size.saturating_add(index.bytes().len() as u64);
+    let image = verify(registries, wanted, tags, index.digest(), size).await?;
+    let platforms = wanted.platforms.iter().zip(images);
+    let platforms = platforms.map(|(platform, image)| PlatformImage {
+        platform: platform.to_string(),
+        digest: image.digest.to_string(),
+    });
+    Ok(BuiltImage {
+        platforms: platforms.collect(),
+        ..image
+    })
+}
+
+/// Pushes the index of the images of all platforms. Doing it again changes nothing.
+async fn put_index(
+    registries: &Registries,
+    wanted: &Wanted,
+    annotations: &BTreeMap<String, String>,
+    images: &[Published],
+) -> Result<Manifest, BuildFailure> {
+    let (output, access) = (&wanted.output, &wanted.output_access);
+    let of_failure = |failure| registry_failure(naming_secret(failure, access));
+    let client = registries
+        .client(Side::Destination, output, access)
+        .map_err(of_failure)?;
+    let of_registry = |error| of_failure(Failure::of_registry(Side::Destination, &error));
+    let mut manifests = Vec::new();
+    for (platform, image) in wanted.platforms.iter().zip(images) {
+        let reference = ManifestReference::Digest(&image.digest);
+        let manifest = client.get_manifest(output.repository(), reference).await;
+        manifests.push((platform, manifest.map_err(of_registry)?));
+    }
+    let index = build::index(&manifests, annotations).map_err(|error| BuildFailure {
+        class: FailureClass::Infrastructure,
+        reason: Reason::RunFailed,
+        message: format!("cannot write the index of the platforms: {error}"),
+    })?;
+    client
+        .put_manifest(output.repository(), &index, None)
+        .await
+        .map_err(of_registry)?;
+    Ok(index)
+}
+
 /// The image as its registry has it, if it is what was pushed. What a pod says is not believed.
-pub(super) async fn verify(
+async fn verify(
     registries: &Registries,
     wanted: &Wanted,
     tags: &BTreeSet<Tag>,
-    published: &Published,
+    digest: &Digest,
+    size: u64,
 ) -> Result<BuiltImage, BuildFailure> {
-    let by_digest = wanted.output.with_digest(published.digest.clone());
+    let by_digest = wanted.output.with_digest(digest.clone());
     let head = registries
         .head(Side::Destination, &by_digest, &wanted.output_access)
         .await
@@ -33,16 +94,17 @@ pub(super) async fn verify(
             .head(Side::Destination, &tagged, &wanted.output_access)
             .await
             .map_err(registry_failure)?;
-        if head.is_none_or(|head| head.digest != published.digest) {
+        if head.is_none_or(|head| head.digest != *digest) {
             return Err(mismatch(&tagged, "has something else there"));
         }
     }
     Ok(BuiltImage {
         reference: by_digest.to_string(),
-        digest: published.digest.to_string(),
+        digest: digest.to_string(),
         media_type: head.media_type.to_string(),
-        size: i64::try_from(published.size).unwrap_or(i64::MAX),
+        size: i64::try_from(size).unwrap_or(i64::MAX),
         tags: tags.iter().map(ToString::to_string).collect(),
+        platforms: Vec::new(),
     })
 }
 
@@ -93,6 +155,19 @@ pub(super) async fn move_tags(
             .map_err(of_registry)?;
     }
     Ok(())
+}
+
+/// The digests that base images have now where mirrors have them. One that is nowhere keeps the digest that it had.
+pub(super) fn mirrored(images: &MirroredImages, before: &[BaseImage]) -> Vec<BaseImage> {
+    let now = before.iter().map(|known| {
+        let place = images.find(&known.from);
+        let digest = place.and_then(|place| place.digest());
+        BaseImage {
+            from: known.from.clone(),
+            digest: digest.map_or_else(|| known.digest.clone(), ToString::to_string),
+        }
+    });
+    now.collect()
 }
 
 /// The digests that base images have now. One that cannot be read keeps the digest that it had: a registry that

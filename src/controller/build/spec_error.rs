@@ -2,7 +2,11 @@
 //! did may have it all the same.
 
 use crate::git::{GitUrlError, NameError};
-use crate::oci::ReferenceError;
+use crate::oci::{Platform, PlatformError, ReferenceError};
+
+/// Most images that mirrors have in place, for builds that take their base images from there: a plan is to fit into
+/// a `ConfigMap`.
+pub(super) const MAX_MIRRORED_IMAGES: usize = 10_000;
 
 /// Why a spec cannot be acted upon; each names the field to mend.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,14 +26,18 @@ pub(super) enum SpecError {
         field: &'static str,
         source: ReferenceError,
     },
-    #[error(
-        "spec.output.repository: a repository has neither tag nor digest; tags belong to output.tags"
-    )]
-    RepositoryWithTag,
+    #[error("spec.{field}: a repository has neither tag nor digest; tags belong to output.tags")]
+    RepositoryWithTag { field: &'static str },
     #[error("spec.output.tags[{index}]: {problem}")]
     Tag { index: usize, problem: String },
-    #[error("the operator runs on a platform that images cannot be built for")]
-    Platform,
+    #[error(
+        "the operator runs on a platform that images cannot be built for; name one in spec.platforms"
+    )]
+    OwnPlatform,
+    #[error("spec.platforms[{index}]: {source}")]
+    Platform { index: usize, source: PlatformError },
+    #[error("spec.platforms[{index}]: {platform} stands there twice")]
+    PlatformTwice { index: usize, platform: Platform },
     #[error("spec.output.compression: not a level of this algorithm")]
     Compression,
     #[error("spec.source.git.url: {0}")]
@@ -55,6 +63,11 @@ pub(super) enum SpecError {
     TimeZone,
     #[error("spec.builder: {0}")]
     Refused(crate::builder::Refusal),
+    #[error(
+        "spec.baseImages: the mirrors of this namespace have {count} images in place, of which a build can know \
+         {MAX_MIRRORED_IMAGES}; keep those for builds in a namespace of their own"
+    )]
+    TooManyMirrored { count: usize },
     #[error("spec.builder.image: the operator has no image for this builder; name one")]
     NoBuilderImage,
 }

@@ -7,18 +7,21 @@ use kube::runtime::controller::Action;
 
 use super::pod::{Attempt, AttemptError, AttemptInput, mount_secrets};
 use super::source::ResolvedSource;
-use super::spec_error::SpecError;
+use super::spec_error::{MAX_MIRRORED_IMAGES, SpecError};
 use super::wanted::{Wanted, builder_type};
 use super::{
     Cause, Error, FOLLOW_PERIOD, NEXT_STEP, Reconciler, because, inputs, isolation, secrets,
 };
 use crate::api::{BuildStatus, BuildTrigger, BuilderStatus, ImageBuildStatus};
 use crate::build::{
-    BuildFailure, BuildPlan, CONTEXT_DIRECTORY, FailureClass, ImageForm, PlannedOutput,
+    BASE_IMAGES_FILE, BuildFailure, BuildPlan, CONTEXT_DIRECTORY, FailureClass, ImageForm,
+    PlannedOutput, SOURCE_DATE_EPOCH_FILE,
 };
 use crate::builder::{self, Build, BuildContainer, Output};
 use crate::controller::events::Severity;
+use crate::controller::mirror::InPlace;
 use crate::controller::plans::StartError;
+use crate::oci::Platform;
 use crate::reason::Reason;
 
 impl Reconciler<'_> {
@@ -120,23 +123,36 @@ impl Reconciler<'_> {
         let Some(image) = spec.builder.image.as_ref().or(configured) else {
             return Ok(Err(NotStarted::Spec(SpecError::NoBuilderImage)));
         };
+        let in_place = self.in_place().await?;
+        let count = in_place.as_ref().map_or(0, |found| found.images.len());
+        if count > MAX_MIRRORED_IMAGES {
+            return Ok(Err(NotStarted::Spec(SpecError::TooManyMirrored { count })));
+        }
         let isolation = context
             .user_namespaces
             .choose(spec.builder.isolation, self.now);
-        let objects = self.objects(wanted, source, &build, isolation, image);
-        let attempt = match objects {
-            Ok(objects) => objects,
-            Err(error) => return Ok(Err(NotStarted::Spec(error))),
-        };
-        let attempt = match attempt {
-            Ok(attempt) => attempt,
-            Err(AttemptError::Pack(error)) => return Err(error.into()),
-            Err(AttemptError::NotStored) => return Ok(Ok(())),
-        };
-        if let Err(failure) = Box::pin(self.create(&attempt)).await? {
-            return Ok(Err(NotStarted::Failure(failure)));
+        let mut pod = String::new();
+        // The last one is the first one's: the pod that the status names.
+        for platform in wanted.platforms.iter().rev() {
+            let choice = Choice {
+                isolation,
+                image,
+                platform,
+                in_place: in_place.as_ref(),
+            };
+            let objects = self.objects(wanted, source, &build, &choice);
+            let attempt = match objects {
+                Ok(Ok(attempt)) => attempt,
+                Ok(Err(AttemptError::Pack(error))) => return Err(error.into()),
+                Ok(Err(AttemptError::NotStored)) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(NotStarted::Spec(error))),
+            };
+            if let Err(failure) = Box::pin(self.create(&attempt)).await? {
+                return Ok(Err(NotStarted::Failure(failure)));
+            }
+            pod = attempt.name();
         }
-        build.pod = attempt.name();
+        build.pod = pod;
         status.source = Some(source.status.clone());
         status.builder = Some(BuilderStatus {
             builder_type: spec.builder.builder_type,
@@ -153,13 +169,13 @@ impl Reconciler<'_> {
         wanted: &Wanted,
         source: &ResolvedSource,
         build: &BuildStatus,
-        isolation: builder::Isolation,
-        builder_image: &str,
+        choice: &Choice<'_>,
     ) -> Result<Result<Attempt, AttemptError>, SpecError> {
         let builder = builder_type(self.object.spec.builder.builder_type).builder();
-        let described = self.described(wanted, isolation);
+        let described = self.described(wanted, choice);
         let container = builder.container(&described).map_err(SpecError::Refused)?;
-        let plan = self.plan(wanted, source, build.number, &container)?;
+        let mut plan = self.plan(wanted, source, build.number, &container)?;
+        plan.mirrored = choice.in_place.map(|found| found.images.clone());
         let worker = &self.context.worker;
         Ok(Attempt::new(&AttemptInput {
             object: &self.object,
@@ -167,11 +183,13 @@ impl Reconciler<'_> {
             files: &source.files,
             number: build.number,
             attempt: build.attempt,
+            platform: choice.platform,
+            platforms: &wanted.platforms,
             record: serde_json::to_string(build).unwrap_or_default(),
             spec_inputs: self.spec_inputs.as_str(),
             timeout: wanted.timeout,
             container: &container,
-            builder_image,
+            builder_image: choice.image,
             image: &worker.image,
             pull_policy: &worker.pull_policy,
         }))
@@ -208,6 +226,11 @@ impl Reconciler<'_> {
         container: &BuildContainer,
     ) -> Result<BuildPlan, SpecError> {
         let output = &self.object.spec.output;
+        let mut tags = self.tags(&source.status, number)?;
+        if wanted.platforms.len() > 1 {
+            // They belong to the index, which is made when all of its images are there.
+            tags.clear();
+        }
         Ok(BuildPlan {
             version: BuildPlan::VERSION,
             source: source.planned.clone(),
@@ -219,10 +242,11 @@ impl Reconciler<'_> {
                 .iter()
                 .map(|argument| (argument.name.clone(), argument.value.clone()))
                 .collect(),
+            mirrored: None,
             output: PlannedOutput {
                 registry: wanted.output.registry().clone(),
                 repository: wanted.output.repository().clone(),
-                tags: self.tags(&source.status, number)?,
+                tags,
                 access: wanted.output_access.clone(),
                 conversion: wanted.conversion,
                 annotations: output.annotations.clone(),
@@ -235,7 +259,7 @@ impl Reconciler<'_> {
     }
 
     /// The build as builders are told of it.
-    fn described(&self, wanted: &Wanted, isolation: builder::Isolation) -> Build {
+    fn described(&self, wanted: &Wanted, choice: &Choice<'_>) -> Build {
         let spec = &self.object.spec;
         let arguments = spec
             .build_args
@@ -245,14 +269,38 @@ impl Reconciler<'_> {
                 value: argument.value.clone(),
             });
         let dockerfile = wanted.dockerfile.to_string();
-        let platform = wanted.platform.clone();
-        let mut build = Build::new(CONTEXT_DIRECTORY, &dockerfile, platform, isolation);
+        let platform = choice.platform;
+        let mut build = Build::new(
+            CONTEXT_DIRECTORY,
+            &dockerfile,
+            platform.clone(),
+            choice.isolation,
+        );
+        if let Some(in_place) = choice.in_place {
+            build.base_images = Some(BASE_IMAGES_FILE.to_owned());
+            build.insecure_registries = in_place.insecure.iter().cloned().collect();
+        }
+        build.cache = wanted.cache.as_ref().and_then(|cache| {
+            let tag = platform.to_string().replace('/', "-").parse().ok()?;
+            Some(cache.with_tag(tag))
+        });
         build.target.clone_from(&spec.target);
         build.arguments = arguments.collect();
+        build.source_date_epoch = Some(SOURCE_DATE_EPOCH_FILE.to_owned());
         build.seccomp = self.context.builders.seccomp.clone();
         mount_secrets(spec, &mut build);
         build
     }
+}
+
+/// What was chosen for the pod of one platform.
+struct Choice<'a> {
+    isolation: builder::Isolation,
+    /// The image of the builder.
+    image: &'a str,
+    platform: &'a Platform,
+    /// Where base images are to come from, if not from where the Dockerfile says.
+    in_place: Option<&'a InPlace>,
 }
 
 /// Why an attempt was not started.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::observation::AttemptObservation;
+use super::observation::{AttemptObservation, Progress};
 use crate::api::{BuildStatus, CANCEL_ANNOTATION, ImageBuild, requested_reconcile};
 
 /// What to do now.
@@ -14,16 +14,19 @@ pub(super) enum Step {
     Rest,
     /// Nothing before this much time has passed.
     Wait(Duration),
-    /// A pod is at it that the status does not know yet.
+    /// Pods are at it that the status does not know yet.
     Adopt(BuildStatus),
-    /// A pod is at it.
-    Follow(String),
-    /// A pod has ended, and nobody has said how.
-    Collect(String),
-    /// The pod of the build has vanished.
+    /// Not all pods of this attempt were made, and the status knows nothing of it: it is begun anew when they are
+    /// gone.
+    Discard((i64, i64)),
+    /// Pods are at it.
+    Follow,
+    /// They have ended, and nobody has said how.
+    Collect,
+    /// A pod of the build has vanished.
     Lose,
     /// Stop the build: somebody asked for that, or its spec is not the one that it was started for.
-    Cancel { pod: String, asked: bool },
+    Cancel { asked: bool },
     /// Try the build again.
     Retry,
     /// See whether there is something to build.
@@ -58,7 +61,10 @@ pub(super) fn next_step(
     if let Some(unknown) = attempts.iter().max_by_key(|attempt| attempt.order())
         && build.is_none_or(|build| unknown.order() > (build.number, build.attempt))
     {
-        return Step::Adopt(unknown.build.clone());
+        return match unknown.progress {
+            Progress::Incomplete => Step::Discard(unknown.order()),
+            Progress::Running | Progress::Ended => Step::Adopt(unknown.build.clone()),
+        };
     }
     if let Some(build) = build.filter(|build| build.completion_time.is_none()) {
         return going_on(object, build, attempts, spec_inputs, now);
@@ -97,10 +103,7 @@ fn going_on(
 ) -> Step {
     if let Some(retry) = &build.retry_time {
         if is_cancelled(object, build.number) {
-            return Step::Cancel {
-                pod: build.pod.clone(),
-                asked: true,
-            };
+            return Step::Cancel { asked: true };
         }
         let left = Duration::try_from(retry.0.duration_since(now)).unwrap_or_default();
         return if left.is_zero() {
@@ -111,21 +114,16 @@ fn going_on(
     }
     let Some(attempt) = attempts
         .iter()
-        .find(|attempt| attempt.build.pod == build.pod)
+        .find(|attempt| attempt.order() == (build.number, build.attempt))
     else {
         return Step::Lose;
     };
     let asked = is_cancelled(object, build.number);
-    if !attempt.ended && (asked || attempt.spec_inputs != spec_inputs) {
-        return Step::Cancel {
-            pod: build.pod.clone(),
-            asked,
-        };
-    }
-    if attempt.ended {
-        Step::Collect(build.pod.clone())
-    } else {
-        Step::Follow(build.pod.clone())
+    match attempt.progress {
+        Progress::Ended => Step::Collect,
+        _ if asked || attempt.spec_inputs != spec_inputs => Step::Cancel { asked },
+        Progress::Incomplete => Step::Lose,
+        Progress::Running => Step::Follow,
     }
 }
 
@@ -179,7 +177,7 @@ mod tests {
             .remove("completionTime");
     }
 
-    fn pod(number: i64, ended: bool) -> AttemptObservation {
+    fn attempt(number: i64, progress: Progress) -> AttemptObservation {
         AttemptObservation {
             build: BuildStatus {
                 number,
@@ -188,7 +186,7 @@ mod tests {
                 ..BuildStatus::default()
             },
             spec_inputs: "spec".to_owned(),
-            ended,
+            progress,
         }
     }
 
@@ -198,7 +196,10 @@ mod tests {
 
     #[test]
     fn nothing_is_done_without_a_cause() {
-        assert_eq!(step(&idle(|_| {}), &[pod(7, true)]), Step::Rest);
+        assert_eq!(
+            step(&idle(|_| {}), &[attempt(7, Progress::Ended)]),
+            Step::Rest
+        );
     }
 
     #[test]
@@ -232,8 +233,8 @@ mod tests {
             running(object);
         });
         assert_eq!(
-            step(&going_on, &[pod(7, false)]),
-            Step::Follow("app-7".to_owned())
+            step(&going_on, &[attempt(7, Progress::Running)]),
+            Step::Follow
         );
     }
 
@@ -241,13 +242,10 @@ mod tests {
     fn a_build_is_followed_to_its_end() {
         let object = idle(running);
         assert_eq!(
-            step(&object, &[pod(7, false)]),
-            Step::Follow("app-7".to_owned())
+            step(&object, &[attempt(7, Progress::Running)]),
+            Step::Follow
         );
-        assert_eq!(
-            step(&object, &[pod(7, true)]),
-            Step::Collect("app-7".to_owned())
-        );
+        assert_eq!(step(&object, &[attempt(7, Progress::Ended)]), Step::Collect);
         assert_eq!(step(&object, &[]), Step::Lose);
     }
 
@@ -256,27 +254,34 @@ mod tests {
         let object = idle(running);
         let other = AttemptObservation {
             spec_inputs: "another".to_owned(),
-            ..pod(7, false)
+            ..attempt(7, Progress::Running)
         };
-        let cancel = |asked| Step::Cancel {
-            pod: "app-7".to_owned(),
-            asked,
-        };
+        let cancel = |asked| Step::Cancel { asked };
         assert_eq!(step(&object, &[other]), cancel(false));
-        for (number, expected) in [("7", cancel(true)), ("6", Step::Follow("app-7".to_owned()))] {
+        for (number, expected) in [("7", cancel(true)), ("6", Step::Follow)] {
             let asked = idle(|object| {
                 running(object);
                 object["metadata"]["annotations"][CANCEL_ANNOTATION] = json!(number);
             });
-            assert_eq!(step(&asked, &[pod(7, false)]), expected);
+            assert_eq!(step(&asked, &[attempt(7, Progress::Running)]), expected);
         }
     }
 
     #[test]
     fn a_pod_that_the_status_does_not_know_is_adopted() {
-        let unknown = pod(8, false);
+        let unknown = attempt(8, Progress::Running);
         let expected = Step::Adopt(unknown.build.clone());
-        assert_eq!(step(&idle(|_| {}), &[pod(7, true), unknown]), expected);
+        assert_eq!(
+            step(&idle(|_| {}), &[attempt(7, Progress::Ended), unknown]),
+            expected
+        );
+    }
+
+    #[test]
+    fn an_attempt_of_which_pods_are_missing_is_begun_anew_or_lost() {
+        let missing = |number| attempt(number, Progress::Incomplete);
+        assert_eq!(step(&idle(|_| {}), &[missing(8)]), Step::Discard((8, 1)));
+        assert_eq!(step(&idle(running), &[missing(7)]), Step::Lose);
     }
 
     #[test]
@@ -288,6 +293,9 @@ mod tests {
             })
         };
         assert_eq!(step(&retry(20), &[]), Step::Wait(Duration::from_secs(20)));
-        assert_eq!(step(&retry(-1), &[pod(7, true)]), Step::Retry);
+        assert_eq!(
+            step(&retry(-1), &[attempt(7, Progress::Ended)]),
+            Step::Retry
+        );
     }
 }

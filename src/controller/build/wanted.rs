@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 
 use super::spec_error::SpecError;
 use crate::api::{
-    BuildOutput, BuildSource, BuilderType, GitReference, ImageBuildSpec, IntervalTrigger,
+    BuildCache, BuildOutput, BuildSource, BuilderType, GitReference, ImageBuildSpec,
+    IntervalTrigger,
 };
 use crate::build::ContextPath;
 use crate::controller::spec;
@@ -28,8 +29,10 @@ pub(super) struct Wanted {
     pub(super) source: WantedSource,
     /// The Dockerfile, below the context.
     pub(super) dockerfile: ContextPath,
-    /// What the image runs on: the same as the operator.
-    pub(super) platform: Platform,
+    /// What the image runs on: at least one, each once.
+    pub(super) platforms: Vec<Platform>,
+    /// The repository of the cache. The tag of this reference means nothing.
+    pub(super) cache: Option<Reference>,
     /// The repository of the image. The tag of this reference means nothing.
     pub(super) output: Reference,
     /// With whose rights the image is pushed.
@@ -99,11 +102,12 @@ impl Wanted {
             interval.transpose()
         };
         Ok(Self {
-            platform: own_platform()?,
+            platforms: platforms(&written.platforms)?,
+            cache: cache(written.cache.as_ref())?,
             timeout: duration("timeout", &written.timeout)?,
             source: source(&written.source, &dockerfile)?,
             dockerfile,
-            output: output(&written.output.repository)?,
+            output: repository("output.repository", &written.output.repository)?,
             output_access: spec::access_reference(
                 written.output.secret_ref.as_ref(),
                 written.output.cert_secret_ref.as_ref(),
@@ -133,6 +137,29 @@ impl Wanted {
     }
 }
 
+fn platforms(written: &[String]) -> Result<Vec<Platform>, SpecError> {
+    let mut platforms = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let platform = text
+            .parse()
+            .map_err(|source| SpecError::Platform { index, source })?;
+        if platforms.contains(&platform) {
+            return Err(SpecError::PlatformTwice { index, platform });
+        }
+        platforms.push(platform);
+    }
+    if platforms.is_empty() {
+        platforms.push(own_platform()?);
+    }
+    Ok(platforms)
+}
+
+fn cache(cache: Option<&BuildCache>) -> Result<Option<Reference>, SpecError> {
+    cache
+        .map(|cache| repository("cache.repository", &cache.repository))
+        .transpose()
+}
+
 fn own_platform() -> Result<Platform, SpecError> {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -141,7 +168,7 @@ fn own_platform() -> Result<Platform, SpecError> {
     };
     format!("linux/{architecture}")
         .parse()
-        .map_err(|_| SpecError::Platform)
+        .map_err(|_| SpecError::OwnPlatform)
 }
 
 fn duration(field: &'static str, text: &str) -> Result<Duration, SpecError> {
@@ -150,14 +177,13 @@ fn duration(field: &'static str, text: &str) -> Result<Duration, SpecError> {
         .ok_or(SpecError::Duration { field })
 }
 
-fn output(repository: &str) -> Result<Reference, SpecError> {
-    let field = "output.repository";
+fn repository(field: &'static str, repository: &str) -> Result<Reference, SpecError> {
     let reference: Reference = repository
         .parse()
         .map_err(|source| SpecError::Reference { field, source })?;
     let name = repository.rsplit('/').next().unwrap_or_default();
     if name.contains([':', '@']) {
-        return Err(SpecError::RepositoryWithTag);
+        return Err(SpecError::RepositoryWithTag { field });
     }
     Ok(reference)
 }

@@ -28,6 +28,7 @@ mod cleanup;
 mod decide;
 mod fence;
 mod form;
+mod in_place;
 mod job;
 mod job_state;
 mod ledger;
@@ -60,6 +61,7 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 
 pub(crate) use self::claims::Claims;
+pub(super) use self::in_place::{InPlace, in_place};
 pub(crate) use self::job::MIRROR_UID_LABEL;
 pub(crate) use self::pod::WorkerPods;
 

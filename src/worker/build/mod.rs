@@ -42,6 +42,10 @@ pub struct FetchOptions {
     pub workspace: PathBuf,
     /// The directory to make there.
     pub context: PathBuf,
+    /// The file to make there with the time of the commit, if it is one that is fetched.
+    pub source_date_epoch: PathBuf,
+    /// The file to make there that says where base images are, if not where the Dockerfile says.
+    pub base_images: PathBuf,
     /// The files of a context that is mounted.
     pub files: PathBuf,
     /// Where files with credentials may be for as long as it takes; on no volume that the builder has.

@@ -1,5 +1,6 @@
 //! `kubectl transship logs`: what the stages of a build print.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,12 +8,17 @@ use anyhow::bail;
 use clap::Args;
 use futures::{AsyncBufReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, LogParams};
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, LogParams};
 
 use super::super::EXIT_FAILED;
 use super::super::arguments;
 use super::super::cluster::Cluster;
+use crate::api::{
+    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BUILD_UID_LABEL,
+};
 use crate::cli::output::{self, harmless};
+use crate::oci::Platform;
 
 /// The containers of a build, in the order in which they run.
 const STAGES: [&str; 3] = ["fetch", "build", "publish"];
@@ -22,12 +28,13 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Show the log of a build
 ///
 /// The stages one after the other: fetch brings the source, build is the builder, publish pushes the image. With -f,
-/// follows the build to its end.
+/// follows the build to its end. A build for several platforms has one pod after the other shown.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kubectl transship logs app
   kubectl transship logs app -f
+  kubectl transship logs app --platform linux/arm64
 
 Exit codes: 0 the log was shown, with -f: the build succeeded; 10 with -f, the build failed; 1 there is no such build, \
 it has no pod, or the API server cannot be used; 2 wrong usage.")]
@@ -39,6 +46,10 @@ pub(in crate::cli::kubectl) struct Arguments {
     /// Go on until the build has ended
     #[arg(short, long)]
     follow: bool,
+
+    /// What is built for this platform only
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
 }
 
 impl Arguments {
@@ -46,22 +57,69 @@ impl Arguments {
         let full_name = cluster.full_name(&self.name);
         let builds = cluster.builds();
         let build = cluster.request(&self.name, builds.get(&self.name)).await?;
-        let status = build.status.and_then(|status| status.build);
-        let Some(pod) = status.map(|build| build.pod).filter(|pod| !pod.is_empty()) else {
+        let Some(status) = build
+            .status
+            .as_ref()
+            .and_then(|status| status.build.clone())
+        else {
             bail!("{full_name} has not been built yet; its conditions say why");
         };
         let pods = cluster.pods();
-        for stage in STAGES {
-            if !self.begun(cluster, &pods, &pod, stage).await? {
-                break;
+        let selector = format!(
+            "{BUILD_UID_LABEL}={},{BUILD_NUMBER_LABEL}={},{BUILD_ATTEMPT_LABEL}={}",
+            build.uid().unwrap_or_default(),
+            status.number,
+            status.attempt
+        );
+        let labelled = ListParams::default().labels(&selector);
+        let found = cluster.request(&full_name, pods.list(&labelled)).await?;
+        let shown = self.chosen(found.items)?;
+        if shown.is_empty() {
+            bail!("{full_name}: the pod of build {} is gone", status.number);
+        }
+        let several = shown.len() > 1;
+        for (platform, pod) in &shown {
+            for stage in STAGES {
+                if !self.begun(cluster, &pods, pod, stage).await? {
+                    break;
+                }
+                output::tell(if several {
+                    format!("==> {} {stage}", harmless(platform))
+                } else {
+                    format!("==> {stage}")
+                });
+                show(&pods, pod, stage, self.follow).await?;
             }
-            output::tell(format!("==> {stage}"));
-            show(&pods, &pod, stage, self.follow).await?;
         }
-        if !self.follow {
-            return Ok(ExitCode::SUCCESS);
+        let mut code = ExitCode::SUCCESS;
+        if self.follow {
+            for (_, pod) in &shown {
+                if !self.succeeds(cluster, &pods, pod).await? {
+                    code = ExitCode::from(EXIT_FAILED);
+                }
+            }
         }
-        self.end(cluster, &pods, &pod).await
+        Ok(code)
+    }
+
+    /// The pods to show, by their platforms.
+    fn chosen(&self, pods: Vec<Pod>) -> anyhow::Result<BTreeMap<String, String>> {
+        let pods = pods.into_iter().map(|pod| {
+            let platform = pod.annotations().get(BUILD_PLATFORM_ANNOTATION);
+            (platform.cloned().unwrap_or_default(), pod.name_any())
+        });
+        let mut pods: BTreeMap<_, _> = pods.collect();
+        if let Some(wanted) = &self.platform {
+            let Some(pod) = pods.remove(&wanted.to_string()) else {
+                let known: Vec<_> = pods.keys().map(|platform| harmless(platform)).collect();
+                bail!(
+                    "nothing is built for {wanted}; the platforms are {}",
+                    known.join(", ")
+                );
+            };
+            pods = BTreeMap::from([(wanted.to_string(), pod)]);
+        }
+        Ok(pods)
     }
 
     /// Whether a stage has begun; with -f, waits until it has, or never will.
@@ -84,13 +142,18 @@ impl Arguments {
         }
     }
 
-    /// Waits for the end of the pod.
-    async fn end(&self, cluster: &Cluster, pods: &Api<Pod>, pod: &str) -> anyhow::Result<ExitCode> {
+    /// Waits for the end of the pod; whether it is a good one.
+    async fn succeeds(
+        &self,
+        cluster: &Cluster,
+        pods: &Api<Pod>,
+        pod: &str,
+    ) -> anyhow::Result<bool> {
         loop {
             let found = cluster.request(pod, pods.get(pod)).await?;
             match phase(&found) {
-                "Succeeded" => return Ok(ExitCode::SUCCESS),
-                "Failed" => return Ok(ExitCode::from(EXIT_FAILED)),
+                "Succeeded" => return Ok(true),
+                "Failed" => return Ok(false),
                 _ => tokio::time::sleep(PERIOD).await,
             }
         }

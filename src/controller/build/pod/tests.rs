@@ -42,9 +42,22 @@ fn plan() -> BuildPlan {
 }
 
 fn pod(builder: BuilderType, isolation: Isolation) -> Value {
-    let (object, plan) = (object(), plan());
-    let platform = "linux/amd64".parse().unwrap();
-    let mut build = Build::new(build::CONTEXT_DIRECTORY, "Dockerfile", platform, isolation);
+    let attempt = attempt(&object(), builder, isolation, (3, 1), "linux/amd64");
+    serde_json::to_value(attempt.pod).unwrap()
+}
+
+fn attempt(
+    object: &ImageBuild,
+    builder: BuilderType,
+    isolation: Isolation,
+    (number, attempt): (i64, i64),
+    platform: &str,
+) -> Attempt {
+    let plan = plan();
+    let platforms = ["linux/amd64", "linux/arm64"].map(|platform| platform.parse().unwrap());
+    let platform: Platform = platform.parse().unwrap();
+    let context = build::CONTEXT_DIRECTORY;
+    let mut build = Build::new(context, "Dockerfile", platform.clone(), isolation);
     build.arguments = vec![BuildArgument {
         name: "A".to_owned(),
         value: "$(HOME)".to_owned(),
@@ -52,11 +65,13 @@ fn pod(builder: BuilderType, isolation: Isolation) -> Value {
     mount_secrets(&object.spec, &mut build);
     let container = builder.builder().container(&build).unwrap();
     let attempt = Attempt::new(&AttemptInput {
-        object: &object,
+        object,
         plan: &plan,
         files: &MountedFiles::None,
-        number: 3,
-        attempt: 1,
+        number,
+        attempt,
+        platform: &platform,
+        platforms: &platforms,
         record: "{}".to_owned(),
         spec_inputs: "sha256:0",
         timeout: Duration::from_mins(5),
@@ -65,7 +80,7 @@ fn pod(builder: BuilderType, isolation: Isolation) -> Value {
         image: "ours.test/transship:1",
         pull_policy: "IfNotPresent",
     });
-    serde_json::to_value(attempt.unwrap().pod).unwrap()
+    attempt.unwrap()
 }
 
 /// The Secrets that each container mounts.
@@ -130,11 +145,41 @@ fn nothing_is_done_without_the_user_namespace_that_was_asked_for() {
 
 #[test]
 fn an_attempt_has_the_name_that_it_would_have_again() {
-    let name = |number, attempt| attempt_name(&object(), number, attempt);
+    let of = |object: &ImageBuild, order, platform| {
+        attempt(
+            object,
+            BuilderType::Img,
+            Isolation::Rootless,
+            order,
+            platform,
+        )
+        .name()
+    };
+    let name = |number, attempt| of(&object(), (number, attempt), "linux/amd64");
     assert_eq!(name(3, 1), name(3, 1));
     assert_ne!(name(3, 1), name(3, 2));
+    assert_ne!(name(3, 1), of(&object(), (3, 1), "linux/arm64"));
     assert!(name(3, 1).starts_with("app-3-"), "{}", name(3, 1));
     let mut long = object();
     long.metadata.name = Some("a".repeat(200));
-    assert_eq!(attempt_name(&long, 3, 1).len(), MAX_NAME_LENGTH);
+    assert_eq!(of(&long, (3, 1), "linux/amd64").len(), MAX_NAME_LENGTH);
+}
+
+#[test]
+fn a_pod_of_several_says_which_it_is_and_prefers_its_own_kind_of_node() {
+    let attempt = attempt(
+        &object(),
+        BuilderType::BuildKit,
+        Isolation::Rootless,
+        (3, 1),
+        "linux/arm64",
+    );
+    let pod = serde_json::to_value(attempt.pod).unwrap();
+    let annotations = &pod["metadata"]["annotations"];
+    assert_eq!(annotations[BUILD_PLATFORM_ANNOTATION], "linux/arm64");
+    assert_eq!(annotations[PLATFORMS_ANNOTATION], "linux/amd64,linux/arm64");
+    let affinity = pod["spec"]["affinity"]["nodeAffinity"].as_object().unwrap();
+    assert_eq!(affinity.len(), 1);
+    let preferred = affinity["preferredDuringSchedulingIgnoredDuringExecution"].to_string();
+    assert!(preferred.contains("arm64"), "{preferred}");
 }

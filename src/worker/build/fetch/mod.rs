@@ -10,14 +10,19 @@ mod secret;
 mod survey;
 mod unpack;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use self::unpack::Unpacking;
 use super::FetchOptions;
 use super::failure::{of_disk, of_git, of_source};
-use crate::build::{BuildFailure, BuildPlan, ContextPath, Fetched, PlannedSource, base_images};
+use crate::build::{
+    BaseImages, BuildFailure, BuildPlan, ContextPath, Fetched, MirroredImages, PlannedSource,
+    base_images,
+};
 use crate::git::{self, Checkout, CommitId, GitAccess, GitUrl, ReferenceName};
+use crate::oci::Digest;
 use crate::reason::Reason;
 
 /// How long a repository may take; a build may have less time, by the deadline of its pod.
@@ -33,6 +38,11 @@ pub(super) async fn fetch(
     options: &FetchOptions,
 ) -> Result<Fetched, BuildFailure> {
     let commit_time = bring(&plan.source, options).await?;
+    if let Some(time) = commit_time {
+        let file = options.source_date_epoch.clone();
+        let written = tokio::fs::write(file, time.to_string()).await;
+        written.map_err(|error| of_disk("cannot write the time of the commit", &error))?;
+    }
     let (context, time) = (options.context.clone(), commit_time.unwrap_or(FIXED_TIME));
     let surveyed = blocking(move || survey::settle(&context, time)).await?;
     tracing::info!(
@@ -40,8 +50,14 @@ pub(super) async fn fetch(
         bytes = surveyed.bytes,
         "context fetched"
     );
+    let base_images = look_at_dockerfile(plan, &options.context).await?;
+    let mirrored = match &plan.mirrored {
+        None => BTreeMap::new(),
+        Some(mirrored) => redirect(mirrored, &base_images, &options.base_images).await?,
+    };
     Ok(Fetched {
-        base_images: look_at_dockerfile(plan, &options.context).await?,
+        base_images: base_images.names,
+        mirrored,
         commit_time,
         files: surveyed.files,
         bytes: surveyed.bytes,
@@ -49,9 +65,9 @@ pub(super) async fn fetch(
 }
 
 /// What the Dockerfile builds upon. Nobody has to wait for a builder to learn that there is none.
-async fn look_at_dockerfile(plan: &BuildPlan, context: &Path) -> Result<Vec<String>, BuildFailure> {
+async fn look_at_dockerfile(plan: &BuildPlan, context: &Path) -> Result<BaseImages, BuildFailure> {
     let Some(name) = &plan.dockerfile else {
-        return Ok(Vec::new());
+        return Ok(BaseImages::default());
     };
     let missing = |problem: &str| {
         of_source(
@@ -72,6 +88,18 @@ async fn look_at_dockerfile(plan: &BuildPlan, context: &Path) -> Result<Vec<Stri
     let bytes = bytes.map_err(|error| of_disk("cannot read the Dockerfile", &error))?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(base_images(&text, &plan.arguments))
+}
+
+/// Tells the builder where base images are, in `file`; returns their digests.
+async fn redirect(
+    mirrored: &MirroredImages,
+    images: &BaseImages,
+    file: &Path,
+) -> Result<BTreeMap<String, Digest>, BuildFailure> {
+    let redirection = mirrored.redirect(images)?;
+    let written = tokio::fs::write(file, redirection.lines).await;
+    written.map_err(|error| of_disk("cannot write where base images are", &error))?;
+    Ok(redirection.digests)
 }
 
 /// Brings the files; returns when they were committed.

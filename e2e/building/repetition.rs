@@ -1,0 +1,81 @@
+//! Builds that are made again: the same commit gives the same digest, and a cache spares the steps that nothing has
+//! changed.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::workshop::Workshop;
+use crate::harness::{Build, GitServer};
+
+#[rstest]
+#[case::buildkit("BuildKit")]
+#[case::buildah("Buildah")]
+#[tokio::test]
+async fn a_commit_gives_the_same_digest_again(#[case] builder: &str) {
+    let workshop = Workshop::open("building-same").await;
+    let git = GitServer::start(&workshop.cluster.plain).await;
+    let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY answer.txt /\nRUN touch /done\n";
+    git.commit(&[("Dockerfile", dockerfile), ("answer.txt", "42\n")]);
+    let mut digests = Vec::new();
+    for name in ["first", "second"] {
+        let mut spec = workshop.spec(name, dockerfile);
+        spec["source"] =
+            json!({"git": {"url": git.url, "ref": {"branch": "main"}, "insecure": true}});
+        spec["builder"] = json!({"type": builder});
+        let build = Build::apply(&workshop.cluster, &workshop.namespace, name, &spec);
+        digests.push(build.wait_ready().await.image.unwrap().digest);
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[rstest]
+#[case::buildkit("BuildKit")]
+#[case::buildah("Buildah")]
+#[case::kaniko("Kaniko")]
+#[case::img("Img")]
+#[tokio::test]
+async fn a_cache_spares_the_steps_before_what_has_changed(#[case] builder: &str) {
+    let workshop = Workshop::open("building-cache").await;
+    let cluster = &workshop.cluster;
+    // What the first step makes is another each time that it runs.
+    let dockerfile =
+        "ARG BASE\nFROM ${BASE}\nRUN head -c 16 /dev/urandom >/random\nCOPY answer.txt /\n";
+    let mut spec = workshop.spec("app", dockerfile);
+    spec["builder"] = json!({"type": builder});
+    spec["cache"] =
+        json!({"repository": format!("{}/{}/cache", cluster.secure.host, workshop.namespace.name)});
+    let mut layers: Vec<Vec<Value>> = Vec::new();
+    let build = Build::apply(
+        cluster,
+        &workshop.namespace,
+        "app",
+        &with_answer(&spec, "1\n"),
+    );
+    for answer in ["1\n", "2\n"] {
+        build.change(&with_answer(&spec, answer));
+        let image = build.wait_ready().await.image.unwrap();
+        let manifest = format!("{}@{}", workshop.image("app"), image.digest);
+        let manifest = cluster.plain.manifest(&manifest).unwrap();
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        layers.push(manifest["layers"].as_array().unwrap().clone());
+    }
+    let [first, second] = &layers[..] else {
+        panic!("{layers:?}");
+    };
+    let count = first.len();
+    assert_eq!(second.len(), count);
+    let digests = |layers: &[Value]| -> Vec<String> {
+        layers
+            .iter()
+            .map(|layer| layer["digest"].to_string())
+            .collect()
+    };
+    assert_eq!(digests(&first[..count - 1]), digests(&second[..count - 1]));
+    assert_ne!(first[count - 1], second[count - 1]);
+}
+
+fn with_answer(spec: &Value, answer: &str) -> Value {
+    let mut spec = spec.clone();
+    spec["source"]["inline"]["files"] = json!({"answer.txt": answer});
+    spec
+}
