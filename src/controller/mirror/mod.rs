@@ -209,10 +209,7 @@ impl Reconciler<'_> {
     async fn adopt(&mut self, job: &str) -> Result<(), Error> {
         let uid = self.mirror.uid().unwrap_or_default();
         if let Some(run) = self.runs.adopt(job, &uid).await? {
-            let status = ImageMirrorStatus {
-                run: Some(run),
-                ..self.previous()
-            };
+            let status = run_record::adopted(&self.previous(), run, self.now);
             self.write(&status).await?;
             self.mirror.status = Some(status);
         }

@@ -40,6 +40,31 @@ pub(super) fn found(job: &Job, plan: Option<&Plan>) -> RunStatus {
     }
 }
 
+/// The status with a run that was [found](found). The one that it knew before is lost, if nobody has said how it ended.
+pub(super) fn adopted(
+    previous: &ImageMirrorStatus,
+    run: RunStatus,
+    now: Timestamp,
+) -> ImageMirrorStatus {
+    let known = previous.run.as_ref();
+    let replaced = known.filter(|known| known.completion_time.is_none());
+    let replaced = replaced.map(|known| lost(known, now));
+    ImageMirrorStatus {
+        history: history(previous, replaced.as_ref()),
+        run: Some(run),
+        ..previous.clone()
+    }
+}
+
+/// The entry of a run of which nobody will learn how it ended.
+fn lost(run: &RunStatus, now: Timestamp) -> RunStatus {
+    RunStatus {
+        completion_time: Some(Time(now)),
+        result: Some(RunResult::Lost),
+        ..run.clone()
+    }
+}
+
 /// How many copies a plan is.
 fn copies(plan: &Plan) -> i64 {
     let copies = plan.images.iter().map(|image| image.destinations.len());
@@ -66,15 +91,10 @@ pub(super) fn ended(
     now: Timestamp,
 ) -> Option<RunStatus> {
     let recorded = previous.run.as_ref();
-    let completion_time = Some(Time(now));
     let (Some(result), Some(newest)) = (result, newest) else {
         return recorded
             .filter(|run| trigger == Trigger::RunLost || run.completion_time.is_none())
-            .map(|run| RunStatus {
-                completion_time,
-                result: Some(RunResult::Lost),
-                ..run.clone()
-            });
+            .map(|run| lost(run, now));
     };
     let recorded = recorded.filter(|run| run.job == newest.job);
     let counts = &result.counts;
@@ -85,7 +105,7 @@ pub(super) fn ended(
     Some(RunStatus {
         job: newest.job.clone(),
         start_time: recorded.and_then(|run| run.start_time.clone()),
-        completion_time,
+        completion_time: Some(Time(now)),
         result: Some(if failed {
             RunResult::Failed
         } else {
@@ -159,8 +179,16 @@ mod tests {
         assert_eq!((run.job.as_str(), run.images_planned), ("new", 2));
         assert_eq!(run.start_time, job.metadata.creation_timestamp);
         assert_eq!((run.completion_time.as_ref(), run.result), (None, None));
-        status.run = Some(run);
+        // Nobody has said how the one before it ended, and now nobody will.
+        let status = adopted(&status, run, Timestamp::UNIX_EPOCH);
         assert!(!is_unknown("new", &status));
+        let [before] = &status.history[..] else {
+            panic!("{:?}", status.history);
+        };
+        assert_eq!(
+            (before.job.as_str(), before.result),
+            ("old", Some(RunResult::Lost))
+        );
         assert_eq!(found(&job, None).images_planned, 0);
     }
 

@@ -148,7 +148,7 @@ fn an_attempt_has_the_name_that_it_would_have_again() {
     let of = |object: &ImageBuild, order, platform| {
         attempt(
             object,
-            BuilderType::Img,
+            BuilderType::BuildKit,
             Isolation::Rootless,
             order,
             platform,
