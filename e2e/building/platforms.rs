@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::workshop::Workshop;
-use crate::harness::{Build, Namespace};
+use crate::harness::{Build, Namespace, run};
 
 const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 /// No step of it runs: nodes of one kind can build it for all.
@@ -66,9 +66,12 @@ async fn several_platforms_make_an_index(#[case] builder: &str) {
     registry.read_completely(&format!("{name}:main"));
     assert_eq!(pods(&workshop.namespace), PLATFORMS);
 
-    let one = ["transship", "logs", "app", "--platform", PLATFORMS[1]];
-    let one = workshop.namespace.kubectl(&one);
-    let both = workshop.namespace.kubectl(&["transship", "logs", "app"]);
+    let logs = |options: &[&str]| {
+        let command = ["kubectl", "transship", "logs", "app"];
+        let namespace = ["--namespace", &workshop.namespace.name];
+        run(&[&command[..], &namespace, options].concat())
+    };
+    let (one, both) = (logs(&["--platform", PLATFORMS[1]]), logs(&[]));
     assert!(!one.is_empty() && both.len() > one.len(), "{both}");
 }
 

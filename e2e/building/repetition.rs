@@ -44,34 +44,24 @@ async fn a_cache_spares_the_steps_before_what_has_changed(#[case] builder: &str)
     spec["builder"] = json!({"type": builder});
     spec["cache"] =
         json!({"repository": format!("{}/{}/cache", cluster.secure.host, workshop.namespace.name)});
-    let mut layers: Vec<Vec<Value>> = Vec::new();
     let build = Build::apply(
         cluster,
         &workshop.namespace,
         "app",
         &with_answer(&spec, "1\n"),
     );
+    let mut built = Vec::new();
     for answer in ["1\n", "2\n"] {
         build.change(&with_answer(&spec, answer));
-        let image = build.wait_ready().await.image.unwrap();
-        let manifest = format!("{}@{}", workshop.image("app"), image.digest);
-        let manifest = cluster.plain.manifest(&manifest).unwrap();
-        let manifest: Value = serde_json::from_str(&manifest).unwrap();
-        layers.push(manifest["layers"].as_array().unwrap().clone());
+        let digest = build.wait_ready().await.image.unwrap().digest;
+        let image = format!("{}@{digest}", workshop.image("app"));
+        // Buildah compresses what it has pulled anew, and in its own way.
+        built.push(cluster.plain.diff_ids(&image));
     }
-    let [first, second] = &layers[..] else {
-        panic!("{layers:?}");
-    };
-    let count = first.len();
-    assert_eq!(second.len(), count);
-    let digests = |layers: &[Value]| -> Vec<String> {
-        layers
-            .iter()
-            .map(|layer| layer["digest"].to_string())
-            .collect()
-    };
-    assert_eq!(digests(&first[..count - 1]), digests(&second[..count - 1]));
-    assert_ne!(first[count - 1], second[count - 1]);
+    let [(last, before), (last_again, before_again)] =
+        [&built[0], &built[1]].map(|layers| layers.split_last().unwrap());
+    assert_eq!(before, before_again);
+    assert_ne!(last, last_again);
 }
 
 fn with_answer(spec: &Value, answer: &str) -> Value {

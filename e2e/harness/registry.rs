@@ -129,6 +129,18 @@ impl Registry {
         }
     }
 
+    /// The digests of the layers of an image when they are unpacked, the lowest first.
+    pub(crate) fn diff_ids(&self, name: &str) -> Vec<String> {
+        let (options, reference) = (self.options(""), self.address(name));
+        let mut command = vec!["skopeo", "inspect", "--config"];
+        command.extend(options.iter().map(String::as_str));
+        command.push(&reference);
+        let config: Value = serde_json::from_str(&run(&command)).unwrap();
+        let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();
+        let diff_ids = diff_ids.iter().map(|id| id.as_str().unwrap().to_owned());
+        diff_ids.collect()
+    }
+
     /// The digest of what is there under a name, if anything is.
     pub(crate) fn digest(&self, name: &str) -> Option<String> {
         let manifest = self.manifest(name)?;

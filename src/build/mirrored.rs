@@ -22,8 +22,8 @@ pub struct MirroredImages(BTreeMap<String, Reference>);
 /// The base images of one Dockerfile, where mirrors have them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirection {
-    /// For each image a line with three words: its name in the Dockerfile, its name as BuildKit writes it, and
-    /// where it is.
+    /// For each image a line with three words: its name fully written out, its name as BuildKit writes it, and where it
+    /// is.
     pub lines: String,
     /// The digests of the images by their names in the Dockerfile.
     pub digests: BTreeMap<String, Digest>,
@@ -78,7 +78,8 @@ impl MirroredImages {
                     "no ImageMirror of this namespace has {name} in place; add it to one, or set spec.baseImages AsWritten"
                 ))
             })?;
-            let line = format!("{name} {} {place}\n", familiar(name));
+            let full = full(name);
+            let line = format!("{full} {} {place}\n", familiar(&full));
             redirection.lines.push_str(&line);
             let digest = place.digest().cloned();
             redirection
@@ -97,15 +98,18 @@ fn not_mirrored(message: String) -> BuildFailure {
     }
 }
 
-/// The name as BuildKit looks for it: without the host of Docker Hub, and without the tag that everybody means.
-fn familiar(name: &str) -> String {
-    let full = name
-        .parse::<Reference>()
-        .map_or_else(|_| name.to_owned(), |reference| reference.to_string());
+/// The name with everything that it leaves out.
+fn full(name: &str) -> String {
+    name.parse::<Reference>()
+        .map_or_else(|_| name.to_owned(), |reference| reference.to_string())
+}
+
+/// A full name as BuildKit looks for it: without the host of Docker Hub, and without the tag that everybody means.
+fn familiar(full: &str) -> String {
     let short = full
         .strip_prefix(HUB_LIBRARY)
         .or_else(|| full.strip_prefix(HUB))
-        .unwrap_or(&full);
+        .unwrap_or(full);
     short.strip_suffix(LATEST).unwrap_or(short).to_owned()
 }
 
@@ -140,15 +144,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case("alpine:3", "alpine:3")]
-    #[case("docker.io/library/alpine:3", "alpine:3")]
-    #[case("alpine", "alpine")]
-    fn an_image_is_found_however_it_is_written(#[case] name: &str, #[case] familiar: &str) {
+    #[case("alpine:3", "docker.io/library/alpine:3 alpine:3")]
+    #[case("docker.io/library/alpine:3", "docker.io/library/alpine:3 alpine:3")]
+    #[case("alpine", "docker.io/library/alpine:latest alpine")]
+    fn an_image_is_found_however_it_is_written(#[case] name: &str, #[case] names: &str) {
         let redirection = images().redirect(&of(&[name])).unwrap();
-        let expected = format!(
-            "{name} {familiar} corp.test/hub/library/alpine@{}\n",
-            digest()
-        );
+        let expected = format!("{names} corp.test/hub/library/alpine@{}\n", digest());
         assert_eq!(redirection.lines, expected);
         assert_eq!(redirection.digests[name], digest());
     }

@@ -30,8 +30,8 @@ pub struct Build {
     /// A file with the seconds since 1970 that files and image are dated; they are dated now when it is absent, which
     /// it may be. Kaniko and img cannot, and date them now.
     pub source_date_epoch: Option<String>,
-    /// A file that says where base images are: in each line the name of an image in the Dockerfile, its name as
-    /// BuildKit writes it, and where it is. Kaniko and img cannot be told.
+    /// A file that says where base images are: in each line the name of an image fully written out, its name
+    /// as BuildKit writes it, and where it is. Kaniko and img cannot be told.
     pub base_images: Option<String>,
     /// How the builder is kept away from the node.
     pub isolation: Isolation,

@@ -10,6 +10,7 @@ use super::container::{
     user_context, volumes,
 };
 use super::failure::Failure;
+use crate::oci::Platform;
 
 mod failure;
 
@@ -78,6 +79,12 @@ fn arguments_of(build: &Build) -> Vec<String> {
         format!("--oci-layout-path={OUTPUT_LAYOUT}"),
         "--log-format=text".to_owned(),
     ];
+    // Other builders know them by themselves.
+    for (name, value) in platform_arguments(&build.platform) {
+        if !build.arguments.iter().any(|argument| argument.name == name) {
+            arguments.push(format!("--build-arg={name}={value}"));
+        }
+    }
     if let Some(target) = &build.target {
         arguments.push(format!("--target={target}"));
     }
@@ -93,6 +100,19 @@ fn arguments_of(build: &Build) -> Vec<String> {
         arguments.push(format!("--skip-tls-verify-registry={host}"));
     }
     arguments
+}
+
+/// What `ARG TARGETPLATFORM` and its parts mean.
+fn platform_arguments(platform: &Platform) -> [(&'static str, String); 4] {
+    [
+        ("TARGETPLATFORM", platform.to_string()),
+        ("TARGETOS", platform.os().to_owned()),
+        ("TARGETARCH", platform.architecture().to_owned()),
+        (
+            "TARGETVARIANT",
+            platform.variant().unwrap_or_default().to_owned(),
+        ),
+    ]
 }
 
 #[cfg(test)]

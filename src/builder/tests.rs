@@ -43,6 +43,18 @@ fn no_builder_is_privileged_or_has_more_than_it_needs() {
 }
 
 #[test]
+fn only_builders_with_a_script_can_be_told_where_base_images_are() {
+    for builder in BUILDERS {
+        let mut build = small(Isolation::Rootless);
+        build.base_images = Some("/transship/base-images".to_owned());
+        let refusal = builder.builder().container(&build).err();
+        let is_able = matches!(builder, BuilderType::BuildKit | BuilderType::Buildah);
+        let expected = (!is_able).then_some(Refusal::RedirectionUnsupported);
+        assert_eq!(refusal, expected, "{builder:?}");
+    }
+}
+
+#[test]
 fn root_of_the_node_is_nobody_but_kaniko() {
     for builder in BUILDERS {
         let built = container(builder, &small(Isolation::Rootless));

@@ -13,16 +13,21 @@ graphroot = "/transship/state/graph"
 rootless_storage_path = "/transship/state/graph"
 STORAGE
 printf '%s' "$REGISTRIES_CONFIG" >/tmp/registries.conf
+# An additional build context is found only where FROM has no argument.
+if [ -s "$BASE_IMAGES_FILE" ]; then
+  while read -r name _ place; do
+    insecure=false
+    case $REGISTRIES_CONFIG in
+      *"\"${place%%/*}\""*) insecure=true ;;
+    esac
+    printf '[[registry]]\nprefix = "%s"\nlocation = "%s"\ninsecure = %s\n' "$name" "$place" "$insecure"
+  done <"$BASE_IMAGES_FILE" >>/tmp/registries.conf
+fi
 export CONTAINERS_STORAGE_CONF=/tmp/storage.conf CONTAINERS_REGISTRIES_CONF=/tmp/registries.conf
 
 # The pod was made before the commit was read.
 if [ -s "$SOURCE_DATE_EPOCH_FILE" ]; then
   set -- "--timestamp=$(cat "$SOURCE_DATE_EPOCH_FILE")" "$@"
-fi
-if [ -s "$BASE_IMAGES_FILE" ]; then
-  while read -r name _ place; do
-    set -- "--build-context=$name=docker-image://$place" "$@"
-  done <"$BASE_IMAGES_FILE"
 fi
 buildah build --tag=localhost/build:latest "$@" || exit
 exec buildah push localhost/build:latest oci:/transship/output/layout:latest

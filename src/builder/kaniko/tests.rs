@@ -2,7 +2,9 @@ use rstest::rstest;
 
 use super::*;
 use crate::builder::BuilderType;
-use crate::builder::fixture::{arguments, container as built, large, secret, security, small};
+use crate::builder::fixture::{
+    argument, arguments, container as built, large, secret, security, small,
+};
 use crate::reason::Reason;
 
 #[test]
@@ -20,6 +22,10 @@ fn a_small_build_says_only_what_it_must() {
             "--no-push",
             "--oci-layout-path=/transship/output/layout",
             "--log-format=text",
+            "--build-arg=TARGETPLATFORM=linux/arm64",
+            "--build-arg=TARGETOS=linux",
+            "--build-arg=TARGETARCH=arm64",
+            "--build-arg=TARGETVARIANT=",
         ]
     );
 }
@@ -30,7 +36,7 @@ fn everything_reaches_the_executor() {
     build.insecure_registries = vec!["one.test:5000".parse().unwrap()];
     let container = built(BuilderType::Kaniko, &build).container;
     assert_eq!(
-        arguments(&container)[8..],
+        arguments(&container)[12..],
         [
             "--target=runtime",
             "--build-arg=VERSION=1.2",
@@ -41,6 +47,16 @@ fn everything_reaches_the_executor() {
             "--skip-tls-verify-registry=one.test:5000",
         ]
     );
+}
+
+#[test]
+fn what_is_said_of_the_platform_counts() {
+    let mut build = small(Isolation::Rootless);
+    build.arguments = vec![argument("TARGETARCH", "riscv64")];
+    let arguments = arguments(&built(BuilderType::Kaniko, &build).container);
+    let of_architecture = |argument: &&String| argument.contains("=TARGETARCH=");
+    let found: Vec<_> = arguments.iter().filter(of_architecture).collect();
+    assert_eq!(found, ["--build-arg=TARGETARCH=riscv64"]);
 }
 
 #[test]
