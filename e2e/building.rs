@@ -1,6 +1,7 @@
 //! `ImageBuild` from end to end: a spec is applied, and the registry holds an image that runs; or the status says
 //! why it does not.
 
+mod attestation;
 mod failures;
 mod guide;
 mod images;

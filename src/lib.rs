@@ -9,6 +9,7 @@
 //!                                      <- inspect <- cli
 //!     oci <- tag_selection, api           <- { cli, controller }
 //!     git, copy <- build                  <- { worker, controller }
+//!     registry, verify <- provenance      <- controller
 //!     oci <- builder                      <- controller
 //! ```
 //!
@@ -18,7 +19,8 @@
 //! signatures; both see bytes only. `copy` moves images between two of them, `inspect` looks at them without
 //! moving any; neither knows anything of Kubernetes. `tag_selection` chooses among names. `git` reads Git
 //! repositories, `build` is what the controller and the stages of a build tell each other, `builder` says what
-//! the programs need that build images, in the types of Kubernetes. `api` holds the custom resources. Only `api`,
+//! the programs need that build images, in the types of Kubernetes. `provenance` attaches to an image how it was
+//! built. `api` holds the custom resources. Only `api`,
 //! `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the `kube` crate.
 
 pub mod api;
@@ -34,6 +36,7 @@ pub mod git;
 pub mod inspect;
 pub mod oci;
 pub mod packed;
+pub mod provenance;
 pub mod reason;
 pub mod registry;
 pub mod tag_selection;

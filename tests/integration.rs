@@ -18,6 +18,7 @@ mod git;
 mod gitops;
 mod monitoring;
 mod protocol;
+mod provenance;
 mod registry;
 mod support;
 mod transports;

@@ -141,6 +141,15 @@ impl Registry {
             .await;
     }
 
+    /// The content of a blob.
+    pub(crate) async fn blob(&self, repository: &str, digest: &str) -> Vec<u8> {
+        let client = self.client();
+        let path = format!("{repository}/blobs/{digest}");
+        let found = self.request(&client, Method::GET, &path).send().await;
+        let found = found.unwrap().error_for_status().unwrap();
+        found.bytes().await.unwrap().to_vec()
+    }
+
     /// Takes a blob out of a repository; whoever has its digest finds nothing there.
     pub(crate) async fn delete_blob(&self, repository: &str, digest: &Digest) {
         let client = self.client();

@@ -144,6 +144,10 @@ pub struct ImageBuildSpec {
     /// Where the image goes.
     pub output: BuildOutput,
 
+    /// What is attached to the image.
+    #[serde(default)]
+    pub attest: Attestations,
+
     /// What starts another build, besides a change of this object.
     #[serde(default)]
     pub triggers: BuildTriggers,
@@ -325,6 +329,33 @@ pub struct BuildOutput {
     pub annotations: std::collections::BTreeMap<String, String>,
 }
 
+/// What is attached to the image.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.provenance || !has(self.keySecretRef)").message("keySecretRef signs the provenance: provenance must be true")
+)]
+pub struct Attestations {
+    /// Whether a SLSA provenance is attached: what the image was built from, by what and when. The build has not
+    /// succeeded before it is.
+    #[serde(default = "provenance")]
+    pub provenance: bool,
+
+    /// Where the private key is that signs it: PEM, PKCS#8, ECDSA on P-256, not encrypted. Without one the provenance
+    /// is not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_secret_ref: Option<SecretKeyReference>,
+}
+
+impl Default for Attestations {
+    fn default() -> Self {
+        Self {
+            provenance: provenance(),
+            key_secret_ref: None,
+        }
+    }
+}
+
 /// What follows a failure of the cluster: a node that is gone, a pod that was evicted, a registry that does not
 /// answer. What a Dockerfile does wrong is not tried again.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
@@ -374,6 +405,10 @@ const TAG_TEMPLATE: &str = r"^([A-Za-z0-9_.-]|\{git\.sha\}|\{git\.shortSha\}|\{g
 
 fn dockerfile() -> String {
     "Dockerfile".to_owned()
+}
+
+const fn provenance() -> bool {
+    true
 }
 
 fn annotations(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

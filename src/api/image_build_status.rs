@@ -93,6 +93,9 @@ pub struct BuiltImage {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub platforms: Vec<PlatformImage>,
+    /// The provenance that is attached to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<AttachedProvenance>,
 }
 
 /// The image of one platform.
@@ -107,10 +110,25 @@ pub struct PlatformImage {
     pub digest: String,
 }
 
+/// A provenance that a registry holds beside its image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AttachedProvenance {
+    /// The digest of the artifact that refers to the image.
+    #[schemars(length(max = 135))]
+    pub digest: String,
+    /// Whether it is signed.
+    pub signed: bool,
+}
+
 /// What a build is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SourceStatus {
+    /// Where it was found: the address of a Git repository or of a file, without credentials, or an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub address: Option<String>,
     /// The commit of a Git repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

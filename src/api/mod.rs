@@ -77,12 +77,12 @@ pub use copy_options::{
 };
 pub use definition::definitions;
 pub use image_build::{
-    BaseImagePolicy, BuildArgument, BuildCache, BuildHistory, BuildOutput, BuildRetry, BuildSecret,
-    Builder, BuilderType, ImageBuild, ImageBuildSpec, Isolation,
+    Attestations, BaseImagePolicy, BuildArgument, BuildCache, BuildHistory, BuildOutput,
+    BuildRetry, BuildSecret, Builder, BuilderType, ImageBuild, ImageBuildSpec, Isolation,
 };
 pub use image_build_status::{
-    BaseImage, BuildFailureStatus, BuildRecord, BuildResult, BuildStatus, BuildTrigger,
-    BuilderStatus, BuiltImage, ImageBuildStatus, PlatformImage, SourceStatus,
+    AttachedProvenance, BaseImage, BuildFailureStatus, BuildRecord, BuildResult, BuildStatus,
+    BuildTrigger, BuilderStatus, BuiltImage, ImageBuildStatus, PlatformImage, SourceStatus,
 };
 pub use image_mirror::{Destination, DriftPolicy, ImageMirror, ImageMirrorSpec};
 pub use image_mirror_status::{

@@ -76,6 +76,11 @@ impl Reconciler<'_> {
             });
             mirrored.collect()
         };
+        let attested = self.attest(pods, &wanted, &registries, &base_images, image);
+        let image = match Box::pin(attested).await? {
+            Ok(image) => image,
+            Err(failure) => return Ok(Err(failure)),
+        };
         let hash = inputs::of(&self.spec_inputs, &source, &base_images);
         let mut status = ImageBuildStatus {
             inputs_hash: Some(hash.to_string()),

@@ -14,11 +14,14 @@
 //! | `observation.rs` | what pods say | none |
 //! | `outcome.rs` | why a build failed | none |
 //! | `registry.rs` | what registries hold | registries |
+//! | `provenance.rs` | what is said of how an image was built | none |
+//! | `attestation.rs` | attaches that to the image | registries, API server |
 //! | `secrets.rs` | Secrets that have to be there, and must not be shown | API server |
 //! | `status.rs` | conditions, history | none |
 //! | `start.rs`, `collect.rs` | begin an attempt, and end it | all of the above |
 
 mod attempts;
+mod attestation;
 mod collect;
 mod decide;
 mod inputs;
@@ -26,6 +29,7 @@ mod isolation;
 mod observation;
 mod outcome;
 mod pod;
+mod provenance;
 mod registry;
 mod secrets;
 mod source;
@@ -88,6 +92,9 @@ pub(crate) enum Error {
     /// The objects of an attempt could not be made.
     #[error("cannot build the objects of a build")]
     Build(#[from] PackError),
+    /// A provenance could not be written as JSON.
+    #[error("cannot write the provenance of an image")]
+    Provenance(#[source] serde_json::Error),
 }
 
 /// One build with what is needed to act for it.
@@ -203,10 +210,13 @@ impl Reconciler<'_> {
         match next_step(&self.object, &observed, self.spec_inputs.as_str(), self.now) {
             Step::Rest => Ok(Action::await_change()),
             Step::Wait(delay) => Ok(Action::requeue(delay)),
-            Step::Adopt(build) => {
+            Step::Adopt(attempt) => {
+                let previous = self.previous();
                 let status = ImageBuildStatus {
-                    build: Some(build),
-                    ..self.previous()
+                    build: Some(attempt.build),
+                    source: attempt.source.or(previous.source),
+                    builder: attempt.builder.or(previous.builder),
+                    ..previous
                 };
                 self.write(&status).await?;
                 Ok(Action::requeue(NEXT_STEP))

@@ -2,22 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::pod::{BUILD, BUILD_ANNOTATION, FETCH, PLATFORMS_ANNOTATION, PUBLISH, SPEC_ANNOTATION};
 use crate::api::{
-    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BuildStatus,
-    is_controlled_by,
+    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BuildStatus, BuilderStatus,
+    SourceStatus, is_controlled_by,
 };
 use crate::build::{Fetched, Published, StageReport};
+use crate::oci::Digest;
+
+/// What the pods of an attempt remember of its start. The status says it too, unless nobody came to write it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct AttemptRecord {
+    #[serde(flatten)]
+    pub(super) build: BuildStatus,
+    #[serde(default)]
+    pub(super) source: Option<SourceStatus>,
+    #[serde(default)]
+    pub(super) builder: Option<BuilderStatus>,
+}
 
 /// One attempt, as its pods show it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AttemptObservation {
     /// What the status says, or is to say, of it.
     pub(super) build: BuildStatus,
+    /// What it is made of.
+    pub(super) source: Option<SourceStatus>,
+    /// What builds.
+    pub(super) builder: Option<BuilderStatus>,
     /// What of the spec it was started for.
     pub(super) spec_inputs: String,
     /// How far it is.
@@ -49,13 +67,15 @@ pub(super) fn attempts(pods: &[Pod], uid: &str) -> Vec<AttemptObservation> {
     let observed = orders.into_iter().filter_map(|order| {
         let pods = of_attempt(pods, uid, order);
         let first = pods.first()?;
-        let build: BuildStatus =
+        let record: AttemptRecord =
             serde_json::from_str(first.annotations().get(BUILD_ANNOTATION)?).ok()?;
         Some(AttemptObservation {
             build: BuildStatus {
                 pod: first.name_any(),
-                ..build
+                ..record.build
             },
+            source: record.source,
+            builder: record.builder,
             spec_inputs: first.annotations().get(SPEC_ANNOTATION)?.clone(),
             progress: progress(&pods),
         })
@@ -168,12 +188,15 @@ impl Stage {
         }
     }
 
-    fn state(self, pod: &Pod) -> Option<&ContainerState> {
+    fn status(self, pod: &Pod) -> Option<&ContainerStatus> {
         let status = pod.status.as_ref()?;
         let statuses = [&status.init_container_statuses, &status.container_statuses];
         let mut statuses = statuses.into_iter().flatten().flatten();
-        let found = statuses.find(|status| status.name == self.container())?;
-        found.state.as_ref()
+        statuses.find(|status| status.name == self.container())
+    }
+
+    fn state(self, pod: &Pod) -> Option<&ContainerState> {
+        self.status(pod)?.state.as_ref()
     }
 
     fn terminated(self, pod: &Pod) -> Option<&ContainerStateTerminated> {
@@ -286,6 +309,19 @@ pub(super) fn fetched(pod: &Pod) -> Option<Fetched> {
     }
 }
 
+/// When the image was pushed.
+pub(super) fn published_at(pod: &Pod) -> Option<Timestamp> {
+    let finished = Stage::Publish.terminated(pod)?.finished_at.as_ref()?;
+    Some(finished.0)
+}
+
+/// The digest of the image of the builder, if the node tells it. It may tell that of a configuration, which is in no
+/// registry.
+pub(super) fn builder_digest(pod: &Pod) -> Option<Digest> {
+    let (_, digest) = Stage::Build.status(pod)?.image_id.rsplit_once('@')?;
+    digest.parse().ok()
+}
+
 fn report<T: DeserializeOwned>(ended: &ContainerStateTerminated) -> Option<StageReport<T>> {
     serde_json::from_str(ended.message.as_deref()?).ok()
 }
@@ -296,5 +332,51 @@ fn failure_of<T: DeserializeOwned>(
     match report::<T>(ended)? {
         StageReport::Failed(failure) => Some(failure),
         StageReport::Succeeded(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn observed(record: &str) -> AttemptObservation {
+        let pod = serde_json::from_value(json!({"metadata": {
+            "name": "app-7",
+            "labels": {BUILD_NUMBER_LABEL: "7", BUILD_ATTEMPT_LABEL: "2"},
+            "annotations": {BUILD_ANNOTATION: record, SPEC_ANNOTATION: "spec"},
+            "ownerReferences": [{
+                "apiVersion": "transship.dev/v1alpha1", "kind": "ImageBuild", "name": "app", "uid": "1", "controller": true,
+            }],
+        }}));
+        attempts(&[pod.unwrap()], "1").pop().unwrap()
+    }
+
+    #[test]
+    fn a_pod_remembers_what_it_was_started_for() {
+        let record = AttemptRecord {
+            build: BuildStatus {
+                number: 7,
+                attempt: 2,
+                ..BuildStatus::default()
+            },
+            source: Some(SourceStatus {
+                commit: Some("c".to_owned()),
+                ..SourceStatus::default()
+            }),
+            builder: None,
+        };
+        let observed = observed(&serde_json::to_string(&record).unwrap());
+        assert_eq!(observed.order(), (7, 2));
+        assert_eq!(observed.source, record.source);
+    }
+
+    /// Pods of a version that wrote down less.
+    #[test]
+    fn an_older_record_is_read() {
+        let observed = observed(r#"{"number": 7, "attempt": 2, "pod": "", "inputsHash": "h"}"#);
+        assert_eq!(observed.order(), (7, 2));
+        assert_eq!(observed.source, None);
     }
 }

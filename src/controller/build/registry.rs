@@ -105,6 +105,7 @@ async fn verify(
         size: i64::try_from(size).unwrap_or(i64::MAX),
         tags: tags.iter().map(ToString::to_string).collect(),
         platforms: Vec::new(),
+        provenance: None,
     })
 }
 
@@ -206,7 +207,7 @@ async fn base_image(
     }
 }
 
-fn registry_failure(failure: Failure) -> BuildFailure {
+pub(super) fn registry_failure(failure: Failure) -> BuildFailure {
     BuildFailure {
         class: FailureClass::Registry,
         reason: failure.reason,

@@ -4,6 +4,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
+use super::attestation::signing_key;
 use super::pod::needed_secrets;
 use super::source::{of_failure, source_failure};
 use crate::api::ImageBuild;
@@ -17,7 +18,7 @@ const MIN_SCRUBBED_BYTES: usize = 4;
 /// What stands in their place.
 const SCRUBBED: &str = "***";
 
-/// Why the pod could not start, if a Secret that it mounts or a key of it is not there.
+/// Why the build could not end well, if a Secret that its pod mounts, a key of it, or what signs is not there.
 pub(super) async fn missing(
     secrets: &Api<Secret>,
     object: &ImageBuild,
@@ -32,7 +33,9 @@ pub(super) async fn missing(
             return Ok(Some(source_failure(Reason::SecretInvalid, &message)));
         }
     }
-    Ok(None)
+    // The pod does not get it; a build that nobody can sign in the end is not begun.
+    let key = signing_key(secrets, &object.spec.attest).await?;
+    Ok(key.err())
 }
 
 /// The values of the Secrets that the container had which builds. There is nothing to print.

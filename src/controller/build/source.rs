@@ -15,6 +15,7 @@ use crate::controller::request::{RequestError, request};
 use crate::copy::{AccessReference, Failure, Side};
 use crate::git::{self, GitAccess, GitCredentials, GitUrl, ReferenceName};
 use crate::oci::{Digest, Reference};
+use crate::provenance::without_secrets;
 use crate::reason::Reason;
 
 /// How long a Git server may take to say what a branch is.
@@ -76,7 +77,7 @@ impl Sources<'_> {
                 checksum,
                 insecure,
             } => Ok(ResolvedSource {
-                status: of_digest(checksum),
+                status: found_at(without_secrets(url), checksum),
                 planned: PlannedSource::Http {
                     url: url.clone(),
                     checksum: checksum.clone(),
@@ -124,6 +125,7 @@ impl Sources<'_> {
         };
         Ok(Ok(ResolvedSource {
             status: SourceStatus {
+                address: Some(url.as_str().to_owned()),
                 commit: Some(commit.to_string()),
                 r#ref: reference.as_ref().map(ToString::to_string),
                 digest: None,
@@ -196,7 +198,7 @@ impl Sources<'_> {
                 source_failure(Reason::SourceNotFound, &message)
             })?;
         Ok(ResolvedSource {
-            status: of_digest(&head.digest),
+            status: found_at(reference.to_string(), &head.digest),
             planned: PlannedSource::Image {
                 reference: reference.with_digest(head.digest),
                 access: access.clone(),
@@ -221,6 +223,13 @@ fn of_digest(digest: &Digest) -> SourceStatus {
     SourceStatus {
         digest: Some(digest.to_string()),
         ..SourceStatus::default()
+    }
+}
+
+fn found_at(address: String, digest: &Digest) -> SourceStatus {
+    SourceStatus {
+        address: Some(address),
+        ..of_digest(digest)
     }
 }
 

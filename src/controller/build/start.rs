@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
 
+use super::observation::AttemptRecord;
 use super::pod::{Attempt, AttemptError, AttemptInput, mount_secrets};
 use super::source::ResolvedSource;
 use super::spec_error::{MAX_MIRRORED_IMAGES, SpecError};
@@ -131,6 +132,16 @@ impl Reconciler<'_> {
         let isolation = context
             .user_namespaces
             .choose(spec.builder.isolation, self.now);
+        let builder = BuilderStatus {
+            builder_type: spec.builder.builder_type,
+            isolation: isolation::shown(isolation),
+            image: image.clone(),
+        };
+        let record = AttemptRecord {
+            build: build.clone(),
+            source: Some(source.status.clone()),
+            builder: Some(builder.clone()),
+        };
         let mut pod = String::new();
         // The last one is the first one's: the pod that the status names.
         for platform in wanted.platforms.iter().rev() {
@@ -140,7 +151,7 @@ impl Reconciler<'_> {
                 platform,
                 in_place: in_place.as_ref(),
             };
-            let objects = self.objects(wanted, source, &build, &choice);
+            let objects = self.objects(wanted, source, &record, &choice);
             let attempt = match objects {
                 Ok(Ok(attempt)) => attempt,
                 Ok(Err(AttemptError::Pack(error))) => return Err(error.into()),
@@ -154,11 +165,7 @@ impl Reconciler<'_> {
         }
         build.pod = pod;
         status.source = Some(source.status.clone());
-        status.builder = Some(BuilderStatus {
-            builder_type: spec.builder.builder_type,
-            isolation: isolation::shown(isolation),
-            image: image.clone(),
-        });
+        status.builder = Some(builder);
         status.build = Some(build);
         Ok(Ok(()))
     }
@@ -168,12 +175,13 @@ impl Reconciler<'_> {
         &self,
         wanted: &Wanted,
         source: &ResolvedSource,
-        build: &BuildStatus,
+        record: &AttemptRecord,
         choice: &Choice<'_>,
     ) -> Result<Result<Attempt, AttemptError>, SpecError> {
         let builder = builder_type(self.object.spec.builder.builder_type).builder();
         let described = self.described(wanted, choice);
         let container = builder.container(&described).map_err(SpecError::Refused)?;
+        let build = &record.build;
         let mut plan = self.plan(wanted, source, build.number, &container)?;
         plan.mirrored = choice.in_place.map(|found| found.images.clone());
         let worker = &self.context.worker;
@@ -185,7 +193,7 @@ impl Reconciler<'_> {
             attempt: build.attempt,
             platform: choice.platform,
             platforms: &wanted.platforms,
-            record: serde_json::to_string(build).unwrap_or_default(),
+            record: serde_json::to_string(record).unwrap_or_default(),
             spec_inputs: self.spec_inputs.as_str(),
             timeout: wanted.timeout,
             container: &container,

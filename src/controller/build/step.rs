@@ -15,7 +15,7 @@ pub(super) enum Step {
     /// Nothing before this much time has passed.
     Wait(Duration),
     /// Pods are at it that the status does not know yet.
-    Adopt(BuildStatus),
+    Adopt(Box<AttemptObservation>),
     /// Not all pods of this attempt were made, and the status knows nothing of it: it is begun anew when they are
     /// gone.
     Discard((i64, i64)),
@@ -63,7 +63,7 @@ pub(super) fn next_step(
     {
         return match unknown.progress {
             Progress::Incomplete => Step::Discard(unknown.order()),
-            Progress::Running | Progress::Ended => Step::Adopt(unknown.build.clone()),
+            Progress::Running | Progress::Ended => Step::Adopt(Box::new(unknown.clone())),
         };
     }
     if let Some(build) = build.filter(|build| build.completion_time.is_none()) {
@@ -118,10 +118,12 @@ fn going_on(
     else {
         return Step::Lose;
     };
-    let asked = is_cancelled(object, build.number);
+    // Of a build that has ended as well: what it pushed must not count as made by another spec.
+    let outdated = attempt.spec_inputs != spec_inputs;
+    let asked = attempt.progress != Progress::Ended && is_cancelled(object, build.number);
     match attempt.progress {
+        _ if asked || outdated => Step::Cancel { asked },
         Progress::Ended => Step::Collect,
-        _ if asked || attempt.spec_inputs != spec_inputs => Step::Cancel { asked },
         Progress::Incomplete => Step::Lose,
         Progress::Running => Step::Follow,
     }
@@ -185,6 +187,8 @@ mod tests {
                 pod: format!("app-{number}"),
                 ..BuildStatus::default()
             },
+            source: None,
+            builder: None,
             spec_inputs: "spec".to_owned(),
             progress,
         }
@@ -252,12 +256,15 @@ mod tests {
     #[test]
     fn a_build_is_stopped_for_another_spec_or_on_request() {
         let object = idle(running);
-        let other = AttemptObservation {
+        let other = |progress| AttemptObservation {
             spec_inputs: "another".to_owned(),
-            ..attempt(7, Progress::Running)
+            ..attempt(7, progress)
         };
         let cancel = |asked| Step::Cancel { asked };
-        assert_eq!(step(&object, &[other]), cancel(false));
+        // Otherwise the image of the old spec would count as that of the new one.
+        for progress in [Progress::Running, Progress::Ended] {
+            assert_eq!(step(&object, &[other(progress)]), cancel(false));
+        }
         for (number, expected) in [("7", cancel(true)), ("6", Step::Follow)] {
             let asked = idle(|object| {
                 running(object);
@@ -270,7 +277,7 @@ mod tests {
     #[test]
     fn a_pod_that_the_status_does_not_know_is_adopted() {
         let unknown = attempt(8, Progress::Running);
-        let expected = Step::Adopt(unknown.build.clone());
+        let expected = Step::Adopt(Box::new(unknown.clone()));
         assert_eq!(
             step(&idle(|_| {}), &[attempt(7, Progress::Ended), unknown]),
             expected

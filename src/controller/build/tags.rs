@@ -75,7 +75,7 @@ mod tests {
         SourceStatus {
             commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
             r#ref: Some("refs/heads/feature/login".to_owned()),
-            digest: None,
+            ..SourceStatus::default()
         }
     }
 
