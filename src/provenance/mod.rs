@@ -14,4 +14,4 @@ pub use artifact::{Artifact, without_secrets};
 pub use attach::{AttachError, attach};
 pub use attestation::{Attestation, IN_TOTO, INVOCATION};
 pub use key::{KeyError, SigningKey};
-pub use statement::{BUILD_TYPE, BUILDER_ID, PREDICATE_TYPE, Provenance, Statement};
+pub use statement::{PREDICATE_TYPE, Provenance, Statement};

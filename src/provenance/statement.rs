@@ -12,9 +12,9 @@ use crate::oci::Digest;
 /// The kind of predicate.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 /// What the parameters mean; `docs/provenance.md` describes them.
-pub const BUILD_TYPE: &str = "https://transship.dev/provenance/image-build/v1";
+const BUILD_TYPE: &str = "https://transship.dev/provenance/image-build/v1";
 /// Who says so: an operator of Transship. Which one a key tells.
-pub const BUILDER_ID: &str = "https://transship.dev/provenance/operator/v1";
+const BUILDER_ID: &str = "https://transship.dev/provenance/operator/v1";
 
 /// How an image was built.
 #[derive(Clone, Debug, PartialEq)]

@@ -122,7 +122,7 @@ async fn attached(
             class: FailureClass::Registry,
             reason: failure.reason,
             message: format!(
-                "the image is in the registry, its provenance is not: {}",
+                "the image is in the registry, its provenance is not: {} (attest.provenance: false does without)",
                 failure.message
             ),
         }

@@ -145,8 +145,9 @@ mod tests {
 
     #[test]
     fn what_makes_the_same_image_makes_the_same_hash() {
-        let changes: [fn(&mut Value); 5] = [
+        let changes: [fn(&mut Value); 6] = [
             |spec| spec["output"]["tags"] = json!(["other"]),
+            |spec| spec["attest"] = json!({"provenance": false}),
             |spec| spec["suspend"] = json!(true),
             |spec| spec["timeout"] = json!("2h"),
             |spec| spec["buildArgs"].as_array_mut().unwrap().reverse(),

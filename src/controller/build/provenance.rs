@@ -1,7 +1,7 @@
 //! What is said of how an image was built. Pure: objects in, a provenance out.
 //!
-//! Everything comes from what was written down when the build began, or from its pod, and nothing from the clock: a
-//! controller that does it again says the same. `docs/provenance.md` describes each field.
+//! Everything comes from what was written down when the build began, from its pods, or from what of the spec cannot
+//! have changed since (`inputs.rs`), and nothing from the clock: a controller that does it again says the same. `docs/provenance.md` describes each field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,8 +45,6 @@ struct ExternalParameters<'a> {
     build_args: BTreeMap<&'a str, &'a str>,
     platforms: Vec<String>,
     base_images: BaseImagePolicy,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache: Option<String>,
     /// The names that the Dockerfile knows them by. Nothing else of a secret is said.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<&'a str>,
@@ -122,7 +120,6 @@ fn external_parameters<'a>(built: &'a Built<'a>) -> ExternalParameters<'a> {
             .collect(),
         platforms: platforms.map(ToString::to_string).collect(),
         base_images: spec.base_images,
-        cache: built.wanted.cache.as_ref().map(repository),
         secrets: spec
             .secrets
             .iter()

@@ -16,7 +16,6 @@ fn object() -> Value {
                 "secretRef": {"name": "git-of-the-team"},
             }},
             "target": "runtime", "platforms": ["linux/amd64", "linux/arm64"],
-            "cache": {"repository": "corp.test/cache/app"},
             "buildArgs": [{"name": "VERSION", "value": "1.2"}],
             "secrets": [{"id": "npmrc", "secretRef": {"name": "npm-of-the-team", "key": "of-the-team"}}],
             "pullSecretRef": {"name": "pull-of-the-team"},
