@@ -55,8 +55,10 @@ const IMAGE_BUILD_LISTS: Lists = Lists {
     ],
     atomic: &[
         "/spec/properties/output/properties/tags",
+        "/spec/properties/platforms",
         "/spec/properties/pod/properties/tolerations",
         "/status/properties/baseImages",
+        "/status/properties/image/properties/platforms",
         "/status/properties/image/properties/tags",
         "/status/properties/history",
     ],

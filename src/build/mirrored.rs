@@ -38,7 +38,7 @@ impl FromIterator<(String, Reference)> for MirroredImages {
 impl MirroredImages {
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 

@@ -24,12 +24,12 @@ async fn the_chain_of_the_example_hangs_together() {
     };
     assert_eq!(build["spec"]["baseImages"], "Mirrored");
     let output = &build["spec"]["output"];
-    let built = format!(
+    let image = format!(
         "{}:{}",
         output["repository"].as_str().unwrap(),
         output["tags"][0].as_str().unwrap()
     );
-    assert_eq!(after["spec"]["sources"][0]["image"], built);
+    assert_eq!(after["spec"]["sources"][0]["image"], image);
     let base = before["spec"]["sources"][0]["image"].as_str().unwrap();
     assert!(CHAIN.contains(&format!("FROM {}", base.rsplit('/').next().unwrap())));
 }

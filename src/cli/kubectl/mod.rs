@@ -155,7 +155,7 @@ impl Arguments {
             Command::Resume(arguments) => arguments.run(&cluster).await,
             Command::Build(arguments) => arguments.run(&cluster, words).await,
             Command::Cancel(arguments) => arguments.run(&cluster).await,
-            Command::Logs(arguments) => arguments.run(&cluster).await,
+            Command::Logs(arguments) => Box::pin(arguments.run(&cluster)).await,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! did may have it all the same.
 
 use crate::git::{GitUrlError, NameError};
-use crate::oci::{Platform, PlatformError, ReferenceError};
+use crate::oci::{PlatformError, ReferenceError};
 
 /// Most images that mirrors have in place, for builds that take their base images from there: a plan is to fit into
 /// a `ConfigMap`.
@@ -37,7 +37,7 @@ pub(super) enum SpecError {
     #[error("spec.platforms[{index}]: {source}")]
     Platform { index: usize, source: PlatformError },
     #[error("spec.platforms[{index}]: {platform} stands there twice")]
-    PlatformTwice { index: usize, platform: Platform },
+    PlatformTwice { index: usize, platform: String },
     #[error("spec.output.compression: not a level of this algorithm")]
     Compression,
     #[error("spec.source.git.url: {0}")]

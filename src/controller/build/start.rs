@@ -125,7 +125,7 @@ impl Reconciler<'_> {
             return Ok(Err(NotStarted::Spec(SpecError::NoBuilderImage)));
         };
         let in_place = self.in_place().await?;
-        let count = in_place.as_ref().map_or(0, |found| found.images.len());
+        let count = in_place.as_ref().map_or(0, |found| found.images.count());
         if count > MAX_MIRRORED_IMAGES {
             return Ok(Err(NotStarted::Spec(SpecError::TooManyMirrored { count })));
         }

@@ -140,11 +140,14 @@ impl Wanted {
 fn platforms(written: &[String]) -> Result<Vec<Platform>, SpecError> {
     let mut platforms = Vec::new();
     for (index, text) in written.iter().enumerate() {
-        let platform = text
+        let platform: Platform = text
             .parse()
             .map_err(|source| SpecError::Platform { index, source })?;
         if platforms.contains(&platform) {
-            return Err(SpecError::PlatformTwice { index, platform });
+            return Err(SpecError::PlatformTwice {
+                index,
+                platform: platform.to_string(),
+            });
         }
         platforms.push(platform);
     }

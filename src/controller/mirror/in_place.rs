@@ -124,7 +124,7 @@ mod tests {
         let place = found.images.find("alpine:1").unwrap().to_string();
         let digest = Digest::sha256(b"corp.test");
         assert_eq!(place, format!("corp.test/hub/library/alpine@{digest}"));
-        assert_eq!(found.images.len(), 1);
+        assert_eq!(found.images.count(), 1);
         assert!(found.insecure.is_empty());
     }
 

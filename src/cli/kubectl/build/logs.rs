@@ -93,7 +93,7 @@ impl Arguments {
         }
         let mut code = ExitCode::SUCCESS;
         if self.follow {
-            for (_, pod) in &shown {
+            for pod in shown.values() {
                 if !self.succeeds(cluster, &pods, pod).await? {
                     code = ExitCode::from(EXIT_FAILED);
                 }
