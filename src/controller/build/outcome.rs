@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::observation::{Ending, Stage};
 use super::status;
+use super::wanted::{Wanted, WantedSource};
 use crate::api::BuildFailureStatus;
 use crate::build::{BuildFailure, FailureClass};
 use crate::builder::BuilderType;
 use crate::builder::failure::Ended;
+use crate::controller::registries;
+use crate::copy::Failure;
 use crate::reason::Reason;
 
 /// The shortest pause before another attempt; it doubles with each.
@@ -17,6 +20,8 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_mins(5);
 const MAX_INSTRUCTION_CHARACTERS: usize = 500;
 /// Most characters of a message.
 const MAX_MESSAGE_CHARACTERS: usize = 1000;
+const TIMED_OUT: &str = "the build took longer than spec.timeout allows: raise it, or look in the log for what does not end";
+const EVICTED: &str = "the node evicted the build: have it need less, or raise spec.pod.resources";
 
 /// Why a build failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,12 +111,109 @@ fn of_builder(builder: BuilderType, ended: &Ended<'_>) -> Failed {
         failure: BuildFailure {
             class: failure.class(),
             reason: failure.reason,
-            message: failure.message,
+            message: explained(failure.reason, &failure.message),
         },
         stage: Some(Stage::Build),
         instruction: failure.instruction,
         line: failure.line.map(i64::from),
     }
+}
+
+/// Adds the Secret to mend to what one of our stages says of a registry.
+pub(super) fn naming_secret(
+    failure: BuildFailure,
+    stage: Option<Stage>,
+    wanted: &Wanted,
+) -> BuildFailure {
+    let access = match (stage, &wanted.source) {
+        (Some(Stage::Publish), _) => &wanted.output_access,
+        (Some(Stage::Fetch), WantedSource::Image { access, .. }) => access,
+        _ => return failure,
+    };
+    let of_registry = Failure {
+        reason: failure.reason,
+        message: failure.message,
+    };
+    let named = registries::naming_secret(of_registry, access);
+    BuildFailure {
+        class: failure.class,
+        reason: named.reason,
+        message: named.message,
+    }
+}
+
+/// The words of a builder after what they mean and what to do.
+fn explained(reason: Reason, words: &str) -> String {
+    match advice(reason) {
+        Advice::Alone(advice) => advice.to_owned(),
+        Advice::Before(advice) => format!("{advice}: {words}"),
+        Advice::None => words.to_owned(),
+    }
+}
+
+/// What is told besides the words of a builder.
+enum Advice {
+    /// This, instead of them.
+    Alone(&'static str),
+    /// This, before them.
+    Before(&'static str),
+    /// Nothing: nobody knows more than they say.
+    None,
+}
+
+const fn advice(reason: Reason) -> Advice {
+    Advice::Before(match reason {
+        Reason::TimedOut => return Advice::Alone(TIMED_OUT),
+        Reason::Evicted => return Advice::Alone(EVICTED),
+        Reason::OutOfMemory => {
+            return Advice::Alone(
+                "the build took more memory than it may: raise spec.pod.resources.limits.memory, or have it do less at once",
+            );
+        }
+        Reason::DockerfileInvalid => "the Dockerfile cannot be understood, correct it",
+        Reason::DockerfileNotFound => {
+            "the source has no such Dockerfile, spec.dockerfile says where it is"
+        }
+        Reason::TargetNotFound => "the Dockerfile has no such stage, correct spec.target",
+        Reason::RunCommandFailed => "a command of the Dockerfile failed, its log says why",
+        Reason::CopySourceNotFound => {
+            "the context does not have what is to be copied, correct the path or .dockerignore"
+        }
+        Reason::SecretNotFound => {
+            "a step requires a secret that the build does not have, name it in spec.secrets"
+        }
+        Reason::InstructionFailed => "an instruction of the Dockerfile failed, its log says why",
+        Reason::BaseImageNotFound => {
+            "there is no such base image, correct the Dockerfile or push the image"
+        }
+        Reason::BaseImageDenied => {
+            "a base image is not given out, check its name and the Secret that spec.pullSecretRef names"
+        }
+        Reason::TlsUntrusted => {
+            "the certificate of a registry is not trusted, name its authority in spec.pullCertSecretRef"
+        }
+        Reason::TlsMissing => {
+            "a registry speaks no TLS, without which no base image is pulled; mirror the image to one that does"
+        }
+        Reason::RegistryUnreachable => {
+            "a registry cannot be reached, check its name and the network of the namespace"
+        }
+        Reason::RateLimited => {
+            "a registry lets no more be pulled for now, name credentials in spec.pullSecretRef or mirror the image"
+        }
+        Reason::RegistryError => "a registry answers with errors, see to it",
+        Reason::DiskFull => {
+            "there was no room left, have the build need less or choose a node with a larger disk"
+        }
+        Reason::UserNamespaceRefused | Reason::NestedContainerRefused => {
+            "the node does not let the builder make containers, allow it or choose another node or spec.builder"
+        }
+        Reason::CapabilityMissing => {
+            "the builder may not do that in its isolation, choose another spec.builder"
+        }
+        Reason::BuilderNotStarted | Reason::BuilderFailed => "the builder failed, its log says why",
+        _ => return Advice::None,
+    })
 }
 
 fn of_our_stage(
@@ -141,16 +243,8 @@ fn of_our_stage(
 /// What Kubernetes says of a pod that it ended.
 fn of_pod(reason: &str, message: &str) -> BuildFailure {
     let (class, fixed, text) = match reason {
-        "DeadlineExceeded" => (
-            FailureClass::Timeout,
-            Reason::TimedOut,
-            "the build took longer than spec.timeout allows",
-        ),
-        "Evicted" => (
-            FailureClass::Evicted,
-            Reason::Evicted,
-            "the node evicted the pod of the build",
-        ),
+        "DeadlineExceeded" => (FailureClass::Timeout, Reason::TimedOut, TIMED_OUT),
+        "Evicted" => (FailureClass::Evicted, Reason::Evicted, EVICTED),
         _ => (
             FailureClass::Infrastructure,
             Reason::RunFailed,
