@@ -346,16 +346,7 @@ impl Reconciler<'_> {
             .input(previous)
             .not_started(failure, status::may_pass(failure));
         self.plan_next(&mut status, wanted, cause);
-        let soon = self.later(FAILURE_PERIOD);
-        let planned = status.next_check_time.as_ref().map(|time| time.0);
-        let next = Time(planned.map_or(soon, |planned| planned.min(soon)));
-        // Another attempt that cannot begin is not due before then either.
-        if let Some(build) = &mut status.build
-            && build.completion_time.is_none()
-        {
-            build.retry_time = Some(next.clone());
-        }
-        status.next_check_time = Some(next);
+        status::look_again(&mut status, self.later(FAILURE_PERIOD));
         if previous.conditions != status.conditions {
             self.tell(Severity::Warning, failure.reason, failure.message.clone())
                 .await;

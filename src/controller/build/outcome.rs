@@ -286,6 +286,9 @@ pub(super) fn retry_pause(failure: &BuildFailure, attempt: i64, limit: i32) -> O
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
     use super::*;
 
     fn of_class(class: FailureClass, reason: Reason) -> BuildFailure {
@@ -353,6 +356,69 @@ mod tests {
             let failed = failure(&ending, BuilderType::BuildKit, "").unwrap();
             assert_eq!(failed.failure.class, class);
         }
+    }
+
+    #[rstest]
+    #[case(Reason::DockerfileInvalid, "correct it")]
+    #[case(Reason::TargetNotFound, "spec.target")]
+    #[case(Reason::CopySourceNotFound, ".dockerignore")]
+    #[case(Reason::SecretNotFound, "spec.secrets")]
+    #[case(Reason::DockerfileNotFound, "spec.dockerfile")]
+    #[case(Reason::BaseImageNotFound, "correct the Dockerfile")]
+    #[case(Reason::BaseImageDenied, "spec.pullSecretRef")]
+    #[case(Reason::TlsUntrusted, "spec.pullCertSecretRef")]
+    #[case(Reason::RegistryUnreachable, "check its name")]
+    #[case(Reason::CapabilityMissing, "spec.builder")]
+    #[case(Reason::BuilderFailed, "its log")]
+    fn the_words_of_a_builder_follow_what_to_do(#[case] reason: Reason, #[case] advice: &str) {
+        let message = explained(reason, "words");
+        let (before, words) = message.rsplit_once(": ").unwrap();
+        assert!(before.contains(advice), "{message}");
+        assert_eq!(words, "words");
+    }
+
+    #[rstest]
+    #[case("DeadlineExceeded", "Error", Reason::TimedOut, "raise it")]
+    #[case("Evicted", "Error", Reason::Evicted, "raise spec.pod.resources")]
+    #[case("", "OOMKilled", Reason::OutOfMemory, "raise spec.pod.resources")]
+    fn what_ended_a_builder_from_outside_is_told_with_what_to_do(
+        #[case] pod_reason: &str,
+        #[case] container_reason: &str,
+        #[case] reason: Reason,
+        #[case] advice: &str,
+    ) {
+        let ending = Ending::ContainerFailed {
+            stage: Stage::Build,
+            exit_code: 137,
+            container_reason: container_reason.to_owned(),
+            pod_reason: pod_reason.to_owned(),
+        };
+        let failed = failure(&ending, BuilderType::BuildKit, "").unwrap();
+        assert_eq!(failed.failure.reason, reason);
+        assert!(failed.failure.message.contains(advice), "{failed:?}");
+    }
+
+    #[test]
+    fn the_secret_of_the_stage_is_named() {
+        let spec = json!({
+            "source": {"image": {"reference": "source.test/context:1", "secretRef": {"name": "pull"}}},
+            "output": {"repository": "corp.test/app", "secretRef": {"name": "push"}},
+        });
+        let wanted = Wanted::new(&serde_json::from_value(spec).unwrap()).unwrap();
+        let named = |stage| {
+            let failure = of_class(FailureClass::Registry, Reason::AuthenticationFailed);
+            naming_secret(failure, stage, &wanted).message
+        };
+        assert_eq!(
+            named(Some(Stage::Fetch)),
+            "because (credentials of Secret pull)"
+        );
+        assert_eq!(
+            named(Some(Stage::Publish)),
+            "because (credentials of Secret push)"
+        );
+        assert_eq!(named(Some(Stage::Build)), "because");
+        assert_eq!(named(None), "because");
     }
 
     #[test]

@@ -141,6 +141,18 @@ pub(super) fn may_pass(failure: &BuildFailure) -> bool {
     failure.reason.class() == Class::Transient
 }
 
+/// Everything is looked at again at `latest`, if not before. An attempt that could not begin waits as long.
+pub(super) fn look_again(status: &mut ImageBuildStatus, latest: Timestamp) {
+    let planned = status.next_check_time.as_ref().map(|time| time.0);
+    let next = Time(planned.map_or(latest, |planned| planned.min(latest)));
+    if let Some(build) = &mut status.build
+        && build.completion_time.is_none()
+    {
+        build.retry_time = Some(next.clone());
+    }
+    status.next_check_time = Some(next);
+}
+
 /// The build that goes on has ended: it is written down, and nothing changes it any more.
 pub(super) fn end_build(
     status: &mut ImageBuildStatus,
@@ -302,6 +314,36 @@ mod tests {
         assert_eq!(after.last_failure, previous.last_failure);
         assert_eq!(reason(&after, ConditionType::Stalled), "RunCommandFailed");
         assert_eq!(condition(&after, ConditionType::Reconciling), None);
+    }
+
+    #[test]
+    fn an_attempt_that_cannot_begin_is_not_due_at_once() {
+        let waiting = BuildStatus {
+            number: 7,
+            retry_time: Some(Time(time(990))),
+            ..BuildStatus::default()
+        };
+        let mut status = ImageBuildStatus {
+            build: Some(waiting.clone()),
+            next_check_time: Some(Time(time(5000))),
+            ..ImageBuildStatus::default()
+        };
+        look_again(&mut status, time(1060));
+        assert_eq!(status.next_check_time, Some(Time(time(1060))));
+        assert_eq!(status.build.unwrap().retry_time, Some(Time(time(1060))));
+
+        let mut ended = ImageBuildStatus {
+            build: Some(BuildStatus {
+                completion_time: Some(Time(time(995))),
+                retry_time: None,
+                ..waiting
+            }),
+            next_check_time: Some(Time(time(1010))),
+            ..ImageBuildStatus::default()
+        };
+        look_again(&mut ended, time(1060));
+        assert_eq!(ended.next_check_time, Some(Time(time(1010))));
+        assert_eq!(ended.build.unwrap().retry_time, None);
     }
 
     #[test]
