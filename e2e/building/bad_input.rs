@@ -392,7 +392,7 @@ async fn what_takes_too_much_is_ended_and_told() {
             ),
             class: "Evicted",
             reason: "Evicted",
-            words: &["raise spec.pod.resources"],
+            words: &["raise spec.pod.resources", "ephemeral local storage"],
         },
     ];
     let mend = |build: &Build<'_>| build.change(&good);

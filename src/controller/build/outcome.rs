@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::observation::{Ending, Stage};
-use super::status;
 use super::wanted::{Wanted, WantedSource};
+use super::{source, status};
 use crate::api::BuildFailureStatus;
 use crate::build::{BuildFailure, FailureClass};
 use crate::builder::BuilderType;
@@ -20,8 +20,9 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_mins(5);
 const MAX_INSTRUCTION_CHARACTERS: usize = 500;
 /// Most characters of a message.
 const MAX_MESSAGE_CHARACTERS: usize = 1000;
-const TIMED_OUT: &str = "the build took longer than spec.timeout allows: raise it, or look in the log for what does not end";
-const EVICTED: &str = "the node evicted the build: have it need less, or raise spec.pod.resources";
+/// What Kubernetes says of pods that took too long, or had to go.
+const DEADLINE: &str = "DeadlineExceeded";
+const EVICTED: &str = "Evicted";
 
 /// Why a build failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,14 +72,19 @@ pub(super) fn failure(ending: &Ending, builder: BuilderType, log: &str) -> Optio
             ..Failed::new(failure.clone())
         }),
         Ending::PodFailed { reason, message } => Some(Failed::new(of_pod(reason, message))),
-        Ending::ContainerFailed { pod_reason, .. } if pod_reason == "DeadlineExceeded" => {
-            Some(Failed::new(of_pod(pod_reason, "")))
+        Ending::ContainerFailed {
+            pod_reason,
+            pod_message,
+            ..
+        } if matches!(pod_reason.as_str(), DEADLINE | EVICTED) => {
+            Some(Failed::new(of_pod(pod_reason, pod_message)))
         }
         Ending::ContainerFailed {
             stage: Stage::Build,
             exit_code,
             container_reason,
             pod_reason,
+            ..
         } => {
             let ended = Ended {
                 exit_code: *exit_code,
@@ -92,15 +98,10 @@ pub(super) fn failure(ending: &Ending, builder: BuilderType, log: &str) -> Optio
             stage,
             exit_code,
             container_reason,
-            pod_reason,
+            ..
         } => Some(Failed {
             stage: Some(*stage),
-            ..Failed::new(of_our_stage(
-                *stage,
-                *exit_code,
-                container_reason,
-                pod_reason,
-            ))
+            ..Failed::new(of_our_stage(*stage, *exit_code, container_reason))
         }),
     }
 }
@@ -119,7 +120,7 @@ fn of_builder(builder: BuilderType, ended: &Ended<'_>) -> Failed {
     }
 }
 
-/// Adds the Secret to mend to what one of our stages says of a registry.
+/// Adds the Secret to mend to what one of our stages says of a server.
 pub(super) fn naming_secret(
     failure: BuildFailure,
     stage: Option<Stage>,
@@ -128,6 +129,9 @@ pub(super) fn naming_secret(
     let access = match (stage, &wanted.source) {
         (Some(Stage::Publish), _) => &wanted.output_access,
         (Some(Stage::Fetch), WantedSource::Image { access, .. }) => access,
+        (Some(Stage::Fetch), WantedSource::Git { secret, .. }) => {
+            return source::naming_secret(failure, secret.as_deref());
+        }
         _ => return failure,
     };
     let of_registry = Failure {
@@ -145,86 +149,66 @@ pub(super) fn naming_secret(
 /// The words of a builder after what they mean and what to do.
 fn explained(reason: Reason, words: &str) -> String {
     match advice(reason) {
-        Advice::Alone(advice) => advice.to_owned(),
-        Advice::Before(advice) => format!("{advice}: {words}"),
-        Advice::None => words.to_owned(),
+        // Kubernetes says it, and the builder nothing.
+        Some(advice) if reason == Reason::OutOfMemory => advice.to_owned(),
+        Some(advice) => format!("{advice}: {words}"),
+        None => words.to_owned(),
     }
 }
 
-/// What is told besides the words of a builder.
-enum Advice {
-    /// This, instead of them.
-    Alone(&'static str),
-    /// This, before them.
-    Before(&'static str),
-    /// Nothing: nobody knows more than they say.
-    None,
-}
-
-const fn advice(reason: Reason) -> Advice {
-    Advice::Before(match reason {
-        Reason::TimedOut => return Advice::Alone(TIMED_OUT),
-        Reason::Evicted => return Advice::Alone(EVICTED),
+/// What to do about what a builder says, where anybody knows more than it says itself.
+const fn advice(reason: Reason) -> Option<&'static str> {
+    Some(match reason {
         Reason::OutOfMemory => {
-            return Advice::Alone(
-                "the build took more memory than it may: raise spec.pod.resources.limits.memory, or have it do less at once",
-            );
+            "the build took more memory than it may; raise spec.pod.resources.limits.memory, or do less at once"
         }
-        Reason::DockerfileInvalid => "the Dockerfile cannot be understood, correct it",
+        Reason::DockerfileInvalid => "the Dockerfile cannot be understood; correct it",
         Reason::DockerfileNotFound => {
-            "the source has no such Dockerfile, spec.dockerfile says where it is"
+            "there is no such Dockerfile; spec.dockerfile says where it is"
         }
-        Reason::TargetNotFound => "the Dockerfile has no such stage, correct spec.target",
-        Reason::RunCommandFailed => "a command of the Dockerfile failed, its log says why",
+        Reason::TargetNotFound => "the Dockerfile has no such stage; correct spec.target",
+        Reason::RunCommandFailed => "a command of the Dockerfile failed; its log says why",
         Reason::CopySourceNotFound => {
-            "the context does not have what is to be copied, correct the path or .dockerignore"
+            "the context does not have what is to be copied; correct the path or .dockerignore"
         }
         Reason::SecretNotFound => {
-            "a step requires a secret that the build does not have, name it in spec.secrets"
+            "a step requires a secret that the build does not have; name it in spec.secrets"
         }
-        Reason::InstructionFailed => "an instruction of the Dockerfile failed, its log says why",
+        Reason::InstructionFailed => "an instruction of the Dockerfile failed; its log says why",
         Reason::BaseImageNotFound => {
-            "there is no such base image, correct the Dockerfile or push the image"
+            "there is no such base image; correct the Dockerfile or push the image"
         }
         Reason::BaseImageDenied => {
-            "a base image is not given out, check its name and the Secret that spec.pullSecretRef names"
+            "a base image is not given out; check its name and the Secret of spec.pullSecretRef"
         }
         Reason::TlsUntrusted => {
-            "the certificate of a registry is not trusted, name its authority in spec.pullCertSecretRef"
+            "the certificate of a registry is not trusted; name its authority in spec.pullCertSecretRef"
         }
         Reason::TlsMissing => {
-            "a registry speaks no TLS, without which no base image is pulled; mirror the image to one that does"
+            "a registry of base images speaks no TLS; use one that does, or mirror the image to one"
         }
         Reason::RegistryUnreachable => {
-            "a registry cannot be reached, check its name and the network of the namespace"
+            "a registry cannot be reached; check its name, and whether pods may reach it"
         }
         Reason::RateLimited => {
-            "a registry lets no more be pulled for now, name credentials in spec.pullSecretRef or mirror the image"
+            "a registry gives out no more for now; name credentials in spec.pullSecretRef, or mirror the image"
         }
-        Reason::RegistryError => "a registry answers with errors, see to it",
+        Reason::RegistryError => "a registry answers with errors; look at its log",
         Reason::DiskFull => {
-            "there was no room left, have the build need less or choose a node with a larger disk"
+            "there was no room left; have the build need less, or choose a node with a larger disk"
         }
         Reason::UserNamespaceRefused | Reason::NestedContainerRefused => {
-            "the node does not let the builder make containers, allow it or choose another node or spec.builder"
+            "the node does not let the builder make containers; choose another node, or another spec.builder"
         }
         Reason::CapabilityMissing => {
-            "the builder may not do that in its isolation, choose another spec.builder"
+            "the builder may not do this in its isolation; choose another spec.builder"
         }
-        Reason::BuilderNotStarted | Reason::BuilderFailed => "the builder failed, its log says why",
-        _ => return Advice::None,
+        Reason::BuilderNotStarted | Reason::BuilderFailed => "the builder failed; its log says why",
+        _ => return None,
     })
 }
 
-fn of_our_stage(
-    stage: Stage,
-    exit_code: i32,
-    container_reason: &str,
-    pod_reason: &str,
-) -> BuildFailure {
-    if pod_reason == "Evicted" {
-        return of_pod(pod_reason, "");
-    }
+fn of_our_stage(stage: Stage, exit_code: i32, container_reason: &str) -> BuildFailure {
     let container = stage.container();
     if container_reason == "OOMKilled" {
         return BuildFailure {
@@ -243,8 +227,19 @@ fn of_our_stage(
 /// What Kubernetes says of a pod that it ended.
 fn of_pod(reason: &str, message: &str) -> BuildFailure {
     let (class, fixed, text) = match reason {
-        "DeadlineExceeded" => (FailureClass::Timeout, Reason::TimedOut, TIMED_OUT),
-        "Evicted" => (FailureClass::Evicted, Reason::Evicted, EVICTED),
+        // The kubelet knows nothing to add.
+        DEADLINE => {
+            return BuildFailure {
+                class: FailureClass::Timeout,
+                reason: Reason::TimedOut,
+                message: "the build took longer than spec.timeout allows; raise it, or look in the log for what does not end".to_owned(),
+            };
+        }
+        EVICTED => (
+            FailureClass::Evicted,
+            Reason::Evicted,
+            "the node evicted the build; have it need less, or raise spec.pod.resources",
+        ),
         _ => (
             FailureClass::Infrastructure,
             Reason::RunFailed,
@@ -392,33 +387,38 @@ mod tests {
             exit_code: 137,
             container_reason: container_reason.to_owned(),
             pod_reason: pod_reason.to_owned(),
+            pod_message: "more than 64Mi".to_owned(),
         };
         let failed = failure(&ending, BuilderType::BuildKit, "").unwrap();
         assert_eq!(failed.failure.reason, reason);
         assert!(failed.failure.message.contains(advice), "{failed:?}");
     }
 
-    #[test]
-    fn the_secret_of_the_stage_is_named() {
+    #[rstest]
+    #[case(json!({"image": {"reference": "source.test/context:1", "secretRef": {"name": "pull"}}}), Reason::AuthenticationFailed)]
+    #[case(json!({"git": {"url": "https://git.test/app", "ref": {"branch": "main"}, "secretRef": {"name": "pull"}}}), Reason::SourceAuthenticationFailed)]
+    fn the_secret_of_the_stage_is_named(
+        #[case] source: serde_json::Value,
+        #[case] of_source: Reason,
+    ) {
         let spec = json!({
-            "source": {"image": {"reference": "source.test/context:1", "secretRef": {"name": "pull"}}},
+            "source": source,
             "output": {"repository": "corp.test/app", "secretRef": {"name": "push"}},
         });
         let wanted = Wanted::new(&serde_json::from_value(spec).unwrap()).unwrap();
-        let named = |stage| {
-            let failure = of_class(FailureClass::Registry, Reason::AuthenticationFailed);
-            naming_secret(failure, stage, &wanted).message
+        let named = |stage, reason| {
+            naming_secret(of_class(FailureClass::Source, reason), stage, &wanted).message
         };
         assert_eq!(
-            named(Some(Stage::Fetch)),
+            named(Some(Stage::Fetch), of_source),
             "because (credentials of Secret pull)"
         );
         assert_eq!(
-            named(Some(Stage::Publish)),
+            named(Some(Stage::Publish), Reason::AuthenticationFailed),
             "because (credentials of Secret push)"
         );
-        assert_eq!(named(Some(Stage::Build)), "because");
-        assert_eq!(named(None), "because");
+        assert_eq!(named(Some(Stage::Build), of_source), "because");
+        assert_eq!(named(Some(Stage::Fetch), Reason::PathNotFound), "because");
     }
 
     #[test]
@@ -429,6 +429,7 @@ mod tests {
             exit_code: 1,
             container_reason: "Error".to_owned(),
             pod_reason: String::new(),
+            pod_message: String::new(),
         };
         let failed = failure(&ending, BuilderType::BuildKit, log).unwrap();
         assert_eq!(failed.failure.reason, Reason::RunCommandFailed);
