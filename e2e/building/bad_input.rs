@@ -73,51 +73,29 @@ impl Workshop {
     }
 }
 
-#[tokio::test]
-async fn what_is_wrong_with_a_source_is_told_before_there_is_a_pod() {
-    let workshop = Workshop::open("building-wrong-source").await;
-    let plain = &workshop.cluster.plain;
-    let git = GitServer::start_for(plain, "robot", "correct-horse").await;
-    git.commit(&[("Dockerfile", DOCKERFILE)]);
-    let (host, _) = plain.host.split_once(':').unwrap();
-    let ssh = SshServer::start("0.0.0.0", host).await;
-    let keys = |identity: &str, host: &str| json!({"identity": ssh.key(identity), "known_hosts": ssh.known_hosts(host)});
-    let password = |password: &str| json!({"username": "robot", "password": password});
-    workshop.secret("git", &password("correct-horse"));
-    workshop.secret("wrong-password", &password(WRONG_PASSWORD));
-    workshop.secret("wrong-identity", &keys("stranger", "host"));
-    workshop.secret("wrong-host", &keys("identity", "stranger"));
-    let mut good = workshop.spec("app", DOCKERFILE);
-    good["source"] = json!({"git": {
-        "url": git.url, "ref": {"branch": "main"}, "secretRef": {"name": "git"}, "insecure": true,
-    }});
-    let of_git = |name: &str, value: Value| with(&good, &format!("/source/git/{name}"), value);
-    let over_ssh = |secret: &str| {
-        let url = ssh.address(git.directory().to_str().unwrap());
-        let spec = with(&good, "/source/git/url", json!(url));
-        with(&spec, "/source/git/secretRef/name", json!(secret))
-    };
-    let image = |name: &str, secret: Value| {
-        with(
-            &good,
-            "/source",
-            json!({"image": {
-                "reference": format!("{}/{}:{name}", workshop.cluster.secure.host, workshop.image("context")),
-                "secretRef": secret, "certSecretRef": {"name": "registry-ca"},
-            }}),
-        )
-    };
-    let source = |name, spec, reason, words| Wrong {
+/// What is wrong with a source, as `Source` is the class of all of it.
+fn source(
+    name: &'static str,
+    spec: Value,
+    reason: &'static str,
+    words: &'static [&'static str],
+) -> Wrong {
+    Wrong {
         name,
         spec,
         class: "Source",
         reason,
         words,
-    };
-    let wrongs = [
+    }
+}
+
+/// `good` builds from a Git server that asks for a password.
+fn wrong_repositories(good: &Value, url: &str) -> Vec<Wrong> {
+    let of_git = |name: &str, value: Value| with(good, &format!("/source/git/{name}"), value);
+    vec![
         source(
             "repository",
-            of_git("url", json!(git.url.replace("/app", "/nowhere"))),
+            of_git("url", json!(url.replace("/app", "/nowhere"))),
             "RepositoryNotFound",
             &["/nowhere is no repository", "check the address"],
         ),
@@ -154,6 +132,16 @@ async fn what_is_wrong_with_a_source_is_told_before_there_is_a_pod() {
                 "create it",
             ],
         ),
+    ]
+}
+
+/// `url` is the same repository over SSH.
+fn wrong_keys(good: &Value, url: &str) -> Vec<Wrong> {
+    let over_ssh = |secret: &str| {
+        let spec = with(good, "/source/git/url", json!(url));
+        with(&spec, "/source/git/secretRef/name", json!(secret))
+    };
+    vec![
         source(
             "kind of secret",
             over_ssh("git"),
@@ -172,65 +160,70 @@ async fn what_is_wrong_with_a_source_is_told_before_there_is_a_pod() {
             "HostKeyMismatch",
             &["known_hosts", "Secret wrong-host"],
         ),
+    ]
+}
+
+fn wrong_artifacts(workshop: &Workshop, good: &Value) -> Vec<Wrong> {
+    let host = &workshop.cluster.secure.host;
+    let reference = format!("{host}/{}:nope", workshop.image("context"));
+    let image = |secret: Value| {
+        let image = json!({"image": {
+            "reference": reference, "secretRef": secret, "certSecretRef": {"name": "registry-ca"},
+        }});
+        with(good, "/source", image)
+    };
+    vec![
         source(
             "image",
-            image("nope", json!({"name": "registry-push"})),
+            image(json!({"name": "registry-push"})),
             "SourceNotFound",
             &[":nope does not exist", "push it or correct the reference"],
         ),
         source(
             "credentials of the image",
-            image("nope", workshop.wrong_credentials()),
+            image(workshop.wrong_credentials()),
             "AuthenticationFailed",
             &["refused the credentials", "Secret wrong"],
         ),
         source(
             "ConfigMap",
-            with(
-                &good,
-                "/source",
-                json!({"configMapRef": {"name": "absent"}}),
-            ),
+            with(good, "/source", json!({"configMapRef": {"name": "absent"}})),
             "SourceNotFound",
             &["ConfigMap absent does not exist", "create it"],
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_source_is_told_before_there_is_a_pod() {
+    let workshop = Workshop::open("building-wrong-source").await;
+    let plain = &workshop.cluster.plain;
+    let git = GitServer::start_for(plain, "robot", "correct-horse").await;
+    git.commit(&[("Dockerfile", DOCKERFILE)]);
+    let (host, _) = plain.host.split_once(':').unwrap();
+    let ssh = SshServer::start("0.0.0.0", host).await;
+    let keys = |identity: &str, host: &str| json!({"identity": ssh.key(identity), "known_hosts": ssh.known_hosts(host)});
+    let password = |password: &str| json!({"username": "robot", "password": password});
+    workshop.secret("git", &password("correct-horse"));
+    workshop.secret("wrong-password", &password(WRONG_PASSWORD));
+    workshop.secret("wrong-identity", &keys("stranger", "host"));
+    workshop.secret("wrong-host", &keys("identity", "stranger"));
+    let mut good = workshop.spec("app", DOCKERFILE);
+    good["source"] = json!({"git": {
+        "url": git.url, "ref": {"branch": "main"}, "secretRef": {"name": "git"}, "insecure": true,
+    }});
+    let over_ssh = ssh.address(git.directory().to_str().unwrap());
+    let mut wrongs = wrong_repositories(&good, &git.url);
+    wrongs.extend(wrong_keys(&good, &over_ssh));
+    wrongs.extend(wrong_artifacts(&workshop, &good));
     let mend = |build: &Build<'_>| build.change(&good);
     assert_eq!(assert_told(&workshop, &wrongs, mend).await, 1);
 }
 
-#[tokio::test]
-async fn what_is_wrong_with_a_context_is_told_and_the_next_commit_is_built() {
-    let workshop = Workshop::open("building-wrong-context").await;
-    let plain = &workshop.cluster.plain;
-    let git = GitServer::start(plain).await;
-    git.link("links/outside", "../../../etc/passwd");
-    git.commit(&[("app/Dockerfile", DOCKERFILE)]);
-    let files = FileServer::start(plain, tar_of(&[("Dockerfile", DOCKERFILE)])).await;
-    let artifact = OneLayerImage::new("no tar file");
-    plain
-        .push_image(&artifact, &workshop.image("context"), "main")
-        .await;
-    let mut good = workshop.spec("app", DOCKERFILE);
-    good["triggers"] = json!({"git": {"interval": "10s"}});
-    good["source"] = json!({"git": {
-        "url": git.url, "ref": {"branch": "main"}, "path": "app", "insecure": true,
-    }});
-    let of_git = |name: &str, value: Value| with(&good, &format!("/source/git/{name}"), value);
-    let of = |source: Value| with(&with(&good, "/triggers", json!({})), "/source", source);
-    let http = |url: &str, checksum: &str| {
-        of(json!({"http": {"url": url, "checksum": checksum, "insecure": true}}))
-    };
-    let checksum = files.checksum.to_string();
-    let other_checksum = format!("sha256:{}", "0".repeat(64));
-    let source = |name, spec, reason, words| Wrong {
-        name,
-        spec,
-        class: "Source",
-        reason,
-        words,
-    };
-    let wrongs = [
+/// `good` builds the directory `app` of a Git repository.
+fn wrong_commits(good: &Value) -> Vec<Wrong> {
+    let of_git = |name: &str, value: Value| with(good, &format!("/source/git/{name}"), value);
+    vec![
         source(
             "commit",
             of_git("ref", json!({"commit": "0123456789".repeat(4)})),
@@ -249,109 +242,150 @@ async fn what_is_wrong_with_a_context_is_told_and_the_next_commit_is_built() {
             "ContextInvalid",
             &["the link outside leads out of the context", "replace it"],
         ),
+    ]
+}
+
+/// `image` has a layer that is no tar file.
+fn wrong_tar_files(good: &Value, files: &FileServer, image: &str) -> Vec<Wrong> {
+    // There is nothing to be triggered by a commit.
+    let of = |source: Value| with(&with(good, "/triggers", json!({})), "/source", source);
+    let http = |url: &str, checksum: &str| {
+        of(json!({"http": {"url": url, "checksum": checksum, "insecure": true}}))
+    };
+    vec![
         source(
             "address",
-            http(&format!("{}.zst", files.url), &checksum),
+            http(&format!("{}.zst", files.url), files.checksum.as_str()),
             "SourceNotFound",
             &["context.tar.gz.zst is not there", "check the address"],
         ),
         source(
             "checksum",
-            http(&files.url, &other_checksum),
+            http(&files.url, &format!("sha256:{}", "0".repeat(64))),
             "ChecksumMismatch",
             &["the file has changed, or the checksum is another file's"],
         ),
         source(
             "no tar file",
-            of(json!({"image": {
-                "reference": format!("{}/{}:main", plain.host, workshop.image("context")), "insecure": true,
-            }})),
+            of(json!({"image": {"reference": image, "insecure": true}})),
             "ContextInvalid",
             &["it is no tar file"],
         ),
-        source(
-            "Dockerfile",
-            with(&good, "/dockerfile", json!("Containerfile")),
-            "DockerfileNotFound",
-            &[
-                "Containerfile of the source does not exist",
-                "spec.dockerfile",
-            ],
-        ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_context_is_told_and_the_next_commit_is_built() {
+    let workshop = Workshop::open("building-wrong-context").await;
+    let plain = &workshop.cluster.plain;
+    let git = GitServer::start(plain).await;
+    git.link("links/outside", "../../../etc/passwd");
+    git.commit(&[("app/Dockerfile", DOCKERFILE)]);
+    let files = FileServer::start(plain, tar_of(&[("Dockerfile", DOCKERFILE)])).await;
+    let artifact = OneLayerImage::new("no tar file");
+    let repository = workshop.image("context");
+    plain.push_image(&artifact, &repository, "main").await;
+    let mut good = workshop.spec("app", DOCKERFILE);
+    good["triggers"] = json!({"git": {"interval": "10s"}});
+    good["source"] = json!({"git": {
+        "url": git.url, "ref": {"branch": "main"}, "path": "app", "insecure": true,
+    }});
+    let mut wrongs = wrong_commits(&good);
+    let image = format!("{}/{repository}:main", plain.host);
+    wrongs.extend(wrong_tar_files(&good, &files, &image));
+    wrongs.push(source(
+        "Dockerfile",
+        with(&good, "/dockerfile", json!("Containerfile")),
+        "DockerfileNotFound",
+        &[
+            "Containerfile of the source does not exist",
+            "spec.dockerfile",
+        ],
+    ));
     let mend = |_: &Build<'_>| drop(git.commit(&[("app/Containerfile", DOCKERFILE)]));
     assert_eq!(assert_told(&workshop, &wrongs, mend).await, 8);
 }
 
-#[tokio::test]
-async fn what_is_wrong_with_a_dockerfile_or_a_registry_is_told() {
-    let workshop = Workshop::open("building-wrong-dockerfile").await;
-    let good = workshop.spec("app", DOCKERFILE);
-    let dockerfile = |text: &str| with(&good, "/source/inline/dockerfile", json!(text));
-    let wrong = |name, spec, class, reason, words| Wrong {
+fn wrong_dockerfiles(good: &Value) -> Vec<Wrong> {
+    let dockerfile = |text: &str| with(good, "/source/inline/dockerfile", json!(text));
+    let wrong = |name, spec, reason, words| Wrong {
         name,
         spec,
-        class,
+        class: "Dockerfile",
         reason,
         words,
     };
-    let secure = &workshop.cluster.secure;
-    let credentials = workshop.wrong_credentials();
-    let mut pushed = with(&good, "/output/secretRef", credentials.clone());
-    pushed["output"]["repository"] = json!(format!("{}/{}", secure.host, workshop.image("app")));
-    pushed["output"]["certSecretRef"] = json!({"name": "registry-ca"});
-    pushed["output"]["insecure"] = json!(false);
-    let wrongs = [
+    vec![
         wrong(
             "syntax",
             dockerfile("ARG BASE\nFROM ${BASE}\nRUNN true\n"),
-            "Dockerfile",
             "DockerfileInvalid",
             &["RUNN", "correct it"],
         ),
         wrong(
             "target",
-            with(&good, "/target", json!("nope")),
-            "Dockerfile",
+            with(good, "/target", json!("nope")),
             "TargetNotFound",
             &["nope", "correct spec.target"],
         ),
         wrong(
             "copy",
             dockerfile("ARG BASE\nFROM ${BASE}\nCOPY nope.txt /\n"),
-            "Dockerfile",
             "CopySourceNotFound",
             &["nope.txt", "correct the path"],
         ),
+    ]
+}
+
+fn wrong_registries(workshop: &Workshop, good: &Value) -> Vec<Wrong> {
+    let credentials = workshop.wrong_credentials();
+    let missing = "ARG BASE\nFROM ${BASE}-nope\nRUN true\n";
+    let host = &workshop.cluster.secure.host;
+    let mut pushed = with(good, "/output/secretRef", credentials.clone());
+    pushed["output"]["repository"] = json!(format!("{host}/{}", workshop.image("app")));
+    pushed["output"]["certSecretRef"] = json!({"name": "registry-ca"});
+    pushed["output"]["insecure"] = json!(false);
+    let wrong = |name, spec, reason, words| Wrong {
+        name,
+        spec,
+        class: "Registry",
+        reason,
+        words,
+    };
+    vec![
         wrong(
             "base",
-            dockerfile("ARG BASE\nFROM ${BASE}-nope\nRUN true\n"),
-            "Registry",
+            with(good, "/source/inline/dockerfile", json!(missing)),
             "BaseImageNotFound",
             &["busybox:1-nope", "correct the Dockerfile"],
         ),
         wrong(
             "credentials of the base",
-            with(&good, "/pullSecretRef", credentials),
-            "Registry",
+            with(good, "/pullSecretRef", credentials),
             "BaseImageDenied",
             &["busybox:1", "spec.pullSecretRef"],
         ),
         wrong(
             "authority of the base",
-            with(&good, "/pullCertSecretRef", Value::Null),
-            "Registry",
+            with(good, "/pullCertSecretRef", Value::Null),
             "TlsUntrusted",
             &["x509", "spec.pullCertSecretRef"],
         ),
         wrong(
             "credentials of the push",
             pushed,
-            "Registry",
             "AuthenticationFailed",
             &["refused the credentials", "Secret wrong"],
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_dockerfile_or_a_registry_is_told() {
+    let workshop = Workshop::open("building-wrong-dockerfile").await;
+    let good = workshop.spec("app", DOCKERFILE);
+    let mut wrongs = wrong_dockerfiles(&good);
+    wrongs.extend(wrong_registries(&workshop, &good));
     let mend = |build: &Build<'_>| build.change(&good);
     assert_eq!(assert_told(&workshop, &wrongs, mend).await, 8);
 }
