@@ -2,6 +2,7 @@
 //! why it does not.
 
 mod attestation;
+mod bad_input;
 mod failures;
 mod guide;
 mod images;
@@ -9,5 +10,6 @@ mod mirrored;
 mod platforms;
 mod probes;
 mod repetition;
+mod sources;
 mod triggers;
 mod workshop;

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 
 use crate::harness::{Cluster, Mirror, Namespace, eventually, run, run_with_input, try_run};
 
-const DEFINITION: &str = "imagemirrors.transship.dev";
-
 /// A definition that takes everything, for as long as this lives.
 struct LaxDefinition {
+    name: &'static str,
     versions: Value,
 }
 
 impl LaxDefinition {
-    fn install() -> Self {
-        let definition = run(&["kubectl", "get", "crd", DEFINITION, "--output", "json"]);
+    fn install(name: &'static str) -> Self {
+        let definition = run(&["kubectl", "get", "crd", name, "--output", "json"]);
         let definition: Value = serde_json::from_str(&definition).unwrap();
         let lax = Self {
+            name,
             versions: definition["spec"]["versions"].clone(),
         };
         let mut versions = lax.versions.clone();
@@ -24,17 +24,17 @@ impl LaxDefinition {
         let schema = &mut versions[0]["schema"]["openAPIV3Schema"];
         schema["properties"] = json!({"spec": anything, "status": anything});
         schema["required"] = json!([]);
-        Self::replace(&versions).unwrap();
+        lax.replace(&versions).unwrap();
         lax
     }
 
-    fn replace(versions: &Value) -> Result<String, String> {
+    fn replace(&self, versions: &Value) -> Result<String, String> {
         let patch = json!({"spec": {"versions": versions}}).to_string();
         try_run(&[
             "kubectl",
             "patch",
             "crd",
-            DEFINITION,
+            self.name,
             "--type=merge",
             "--patch",
             &patch,
@@ -44,35 +44,58 @@ impl LaxDefinition {
 
 impl Drop for LaxDefinition {
     fn drop(&mut self) {
-        let replaced = Self::replace(&self.versions);
+        let replaced = self.replace(&self.versions);
         assert!(replaced.is_ok() || std::thread::panicking(), "{replaced:?}");
     }
 }
 
-/// The name, the spec, and the field that is named.
-type Stored = (&'static str, Value, &'static str);
+/// The kind, the name, the spec, and the field that is named.
+type Stored = (&'static str, &'static str, Value, &'static str);
 
-fn spec(change: fn(&mut Value)) -> Value {
+fn mirror(name: &'static str, change: fn(&mut Value), field: &'static str) -> Stored {
     let mut spec = json!({
         "sources": [{"image": "docker.io/library/alpine:3"}],
         "destinations": [{"prefix": "nowhere.registry.test/mirror"}],
     });
     change(&mut spec);
-    spec
+    ("ImageMirror", name, spec, field)
+}
+
+fn build(name: &'static str, change: fn(&mut Value), field: &'static str) -> Stored {
+    let mut spec = json!({
+        "source": {"configMapRef": {"name": "absent"}},
+        "output": {"repository": "nowhere.registry.test/app"},
+    });
+    change(&mut spec);
+    ("ImageBuild", name, spec, field)
+}
+
+fn remove(spec: &mut Value, field: &str) {
+    spec.as_object_mut().unwrap().remove(field);
 }
 
 /// What has a value of another type: the API server cannot evaluate its rules, and stores no status.
 fn mistyped() -> Vec<Stored> {
     vec![
-        (
+        mirror(
             "number-for-text",
-            spec(|spec| spec["interval"] = json!(3600)),
+            |spec| spec["interval"] = json!(3600),
             "spec.interval",
         ),
-        (
+        mirror(
             "text-for-list",
-            spec(|spec| spec["destinations"] = json!("one.test")),
+            |spec| spec["destinations"] = json!("one.test"),
             "spec.destinations",
+        ),
+        build(
+            "build-number-for-text",
+            |spec| spec["timeout"] = json!(3600),
+            "spec.timeout",
+        ),
+        build(
+            "build-text-for-object",
+            |spec| spec["output"] = json!("one.test/app"),
+            "spec.output",
         ),
     ]
 }
@@ -80,50 +103,56 @@ fn mistyped() -> Vec<Stored> {
 /// What no version of ours would store.
 fn unreadable() -> Vec<Stored> {
     vec![
-        (
-            "no-sources",
-            spec(|spec| {
-                spec.as_object_mut().unwrap().remove("sources");
-            }),
-            "sources",
-        ),
-        (
-            "null-list",
-            spec(|spec| spec["sources"] = json!(null)),
-            "sources",
-        ),
-        (
+        mirror("no-sources", |spec| remove(spec, "sources"), "sources"),
+        mirror("null-list", |spec| spec["sources"] = json!(null), "sources"),
+        mirror(
             "unknown-choice",
-            spec(|spec| spec["drift"] = json!("Ignore")),
+            |spec| spec["drift"] = json!("Ignore"),
             "spec.drift",
         ),
-        (
+        mirror(
             "no-prefix",
-            spec(|spec| spec["destinations"] = json!([{}])),
+            |spec| spec["destinations"] = json!([{}]),
             "spec.destinations[0]",
         ),
+        build("build-no-source", |spec| remove(spec, "source"), "source"),
+        build(
+            "build-unknown-choice",
+            |spec| spec["builder"] = json!({"type": "Docker"}),
+            "spec.builder.type",
+        ),
         // These can be read, but mean nothing.
-        (
+        mirror(
             "no-entries",
-            spec(|spec| spec["sources"] = json!([])),
+            |spec| spec["sources"] = json!([]),
             "spec.sources",
         ),
-        (
+        mirror(
             "no-kind",
-            spec(|spec| spec["sources"] = json!([{}])),
+            |spec| spec["sources"] = json!([{}]),
             "spec.sources[0]",
         ),
-        (
+        mirror(
             "no-duration",
-            spec(|spec| spec["interval"] = json!("hourly")),
+            |spec| spec["interval"] = json!("hourly"),
             "spec.interval",
+        ),
+        build(
+            "build-no-kind",
+            |spec| spec["source"] = json!({}),
+            "spec.source",
+        ),
+        build(
+            "build-no-duration",
+            |spec| spec["timeout"] = json!("hourly"),
+            "spec.timeout",
         ),
     ]
 }
 
-fn object(namespace: &Namespace, name: &str, spec: &Value) -> Value {
+fn object(namespace: &Namespace, kind: &str, name: &str, spec: &Value) -> Value {
     json!({
-        "apiVersion": "transship.dev/v1alpha1", "kind": "ImageMirror",
+        "apiVersion": "transship.dev/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": namespace.name}, "spec": spec,
     })
 }
@@ -140,16 +169,16 @@ async fn store(object: &Value) {
     .await;
 }
 
-/// The mirror as it is stored: none of ours can be made of it.
-fn stored(namespace: &Namespace, name: &str) -> Value {
-    let mirror = namespace.kubectl(&["get", "imir", name, "--output", "json"]);
-    serde_json::from_str(&mirror).unwrap()
+/// The object as it is stored: none of ours can be made of it.
+fn stored(namespace: &Namespace, kind: &str, name: &str) -> Value {
+    let object = namespace.kubectl(&["get", kind, name, "--output", "json"]);
+    serde_json::from_str(&object).unwrap()
 }
 
-async fn assert_stalls(namespace: &Namespace, name: &str, field: &str) {
+async fn assert_stalls(namespace: &Namespace, kind: &str, name: &str, reason: &str, field: &str) {
     eventually(name, || async {
-        let mirror = stored(namespace, name);
-        let conditions = mirror["status"]["conditions"]
+        let object = stored(namespace, kind, name);
+        let conditions = object["status"]["conditions"]
             .as_array()
             .cloned()
             .unwrap_or_default();
@@ -157,7 +186,7 @@ async fn assert_stalls(namespace: &Namespace, name: &str, field: &str) {
             conditions.iter().any(|condition| {
                 condition["type"] == type_
                     && condition["status"] == status
-                    && condition["reason"] == "InvalidSpec"
+                    && condition["reason"] == reason
                     && condition["message"]
                         .as_str()
                         .is_some_and(|text| text.contains(field))
@@ -166,7 +195,7 @@ async fn assert_stalls(namespace: &Namespace, name: &str, field: &str) {
         if is_told("Ready", "False") && is_told("Stalled", "True") {
             Ok(())
         } else {
-            Err(mirror.to_string())
+            Err(object.to_string())
         }
     })
     .await;
@@ -187,16 +216,18 @@ async fn objects_of_another_definition_stop_nobody() {
     let namespace = cluster.namespace("stored");
     // They are there when the operator comes.
     Cluster::scale(0);
-    let lax = LaxDefinition::install();
-    for (name, spec, _) in unreadable().into_iter().chain(mistyped()) {
-        store(&object(&namespace, name, &spec)).await;
+    let lax =
+        ["imagemirrors.transship.dev", "imagebuilds.transship.dev"].map(LaxDefinition::install);
+    for (kind, name, spec, _) in unreadable().into_iter().chain(mistyped()) {
+        store(&object(&namespace, kind, name, &spec)).await;
     }
-    let mut finalized = object(&namespace, "finalized", &json!({"drift": "Ignore"}));
+    let odd = json!({"drift": "Ignore"});
+    let mut finalized = object(&namespace, "ImageMirror", "finalized", &odd);
     finalized["metadata"]["finalizers"] = json!(["transship.dev/remove-images"]);
     store(&finalized).await;
     // A spec that can be read, with a status that cannot.
     let good = good_spec(&cluster, &namespace, "odd-status");
-    store(&object(&namespace, "odd-status", &good)).await;
+    store(&object(&namespace, "ImageMirror", "odd-status", &good)).await;
     let status =
         json!({"status": {"observedGeneration": 1, "run": {"result": "Exploded"}, "images": null}});
     let patch = status.to_string();
@@ -218,7 +249,7 @@ async fn objects_of_another_definition_stop_nobody() {
         .await;
     // Until the operator has written its own, no reader of ours understands the status.
     eventually("a status of ours instead of the odd one", || async {
-        let mirror = stored(&namespace, "odd-status");
+        let mirror = stored(&namespace, "ImageMirror", "odd-status");
         if mirror["status"]["run"]["result"] == "Exploded" {
             Err(mirror.to_string())
         } else {
@@ -229,10 +260,10 @@ async fn objects_of_another_definition_stop_nobody() {
     Mirror::existing(&cluster, &namespace, "odd-status")
         .wait_ready()
         .await;
-    for (name, _, field) in unreadable() {
-        assert_stalls(&namespace, name, field).await;
+    for (kind, name, _, field) in unreadable() {
+        assert_stalls(&namespace, kind, name, "InvalidSpec", field).await;
     }
-    for (name, _, field) in mistyped() {
+    for (_, name, _, field) in mistyped() {
         eventually(name, || async {
             let selector = format!("involvedObject.name={name},reason=InvalidSpec");
             let message = "jsonpath={.items[*].message}";
@@ -254,13 +285,22 @@ async fn objects_of_another_definition_stop_nobody() {
         .await;
     }
 
-    // One is mended, the others are deleted.
+    // Some are mended, the others are deleted.
+    let replace = ["kubectl", "replace", "--filename", "-"];
     let spec = good_spec(&cluster, &namespace, "mended");
-    let mended = object(&namespace, "null-list", &spec).to_string();
-    run_with_input(&["kubectl", "replace", "--filename", "-"], &mended).unwrap();
+    let mended = object(&namespace, "ImageMirror", "null-list", &spec).to_string();
+    run_with_input(&replace, &mended).unwrap();
     Mirror::existing(&cluster, &namespace, "null-list")
         .wait_ready()
         .await;
-    namespace.kubectl(&["delete", "imir", "--all", "--timeout=60s"]);
-    assert_eq!(namespace.kubectl(&["get", "imir", "--output", "name"]), "");
+    let (kind, _, spec, _) = build("", |_| {}, "");
+    let name = "build-number-for-text";
+    let mended = object(&namespace, kind, name, &spec).to_string();
+    run_with_input(&replace, &mended).unwrap();
+    // Now it is looked at what it asks for.
+    let missing = "ConfigMap absent does not exist";
+    assert_stalls(&namespace, kind, name, "SourceNotFound", missing).await;
+    namespace.kubectl(&["delete", "imir,ibld", "--all", "--timeout=60s"]);
+    let left = namespace.kubectl(&["get", "imir,ibld", "--output", "name"]);
+    assert_eq!(left, "");
 }

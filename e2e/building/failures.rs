@@ -8,11 +8,7 @@ use crate::harness::Build;
 #[tokio::test]
 async fn a_failed_instruction_is_named_with_its_log_and_without_secrets() {
     let workshop = Workshop::open("building-failure").await;
-    workshop.namespace.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "build-secret", "namespace": workshop.namespace.name},
-        "stringData": {"password": "correct-horse"},
-    }));
+    workshop.secret("build-secret", &json!({"password": "correct-horse"}));
     let dockerfile = "ARG BASE\nFROM ${BASE}\nRUN --mount=type=secret,id=password cat /run/secrets/password; exit 42\n";
     let mut spec = workshop.spec("app", dockerfile);
     spec["secrets"] =
@@ -52,11 +48,7 @@ async fn what_is_missing_is_named_and_its_arrival_is_noticed() {
     let build = Build::apply(&workshop.cluster, &workshop.namespace, "app", &spec);
     let status = build.wait_failed("SecretNotFound").await;
     assert_eq!(status.build, None);
-    workshop.namespace.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "late", "namespace": workshop.namespace.name},
-        "stringData": {"password": "here"},
-    }));
+    workshop.secret("late", &json!({"password": "here"}));
     build.request();
     build.wait_ready().await;
 }

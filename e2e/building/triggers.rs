@@ -1,4 +1,4 @@
-//! What starts another build: a commit, a base image, a schedule.
+//! What starts another build, a commit, a base image, a schedule; and what keeps it from being started.
 
 use serde_json::json;
 use transship::api::BuildTrigger;
@@ -84,4 +84,82 @@ async fn a_base_image_that_was_replaced_is_used() {
         Some(&status.base_images[0].digest),
         secure.digest(&base).as_ref()
     );
+}
+
+#[tokio::test]
+async fn a_time_that_has_come_is_reason_enough() {
+    let mut workshop = Workshop::open("building-schedule").await;
+    let mut spec = workshop.spec("app", "ARG BASE\nFROM ${BASE}\nRUN touch /done\n");
+    spec["triggers"] = json!({"schedule": "* * * * *"});
+    let (cluster, namespace) = (&workshop.cluster, &workshop.namespace);
+    let build = Build::apply(cluster, namespace, "app", &spec);
+    let first = build.wait_ready().await;
+    assert_eq!(first.history[0].trigger, Some(BuildTrigger::Spec));
+    let planned = first.next_schedule_time.unwrap();
+    workshop.rest();
+    let build = Build::existing(&workshop.cluster, &workshop.namespace, "app");
+    let status = build
+        .wait_until("the build of the next minute", |status| {
+            let last = status.history.first().ok_or("no build")?;
+            (last.trigger == Some(BuildTrigger::Schedule))
+                .then_some(())
+                .ok_or_else(|| format!("{last:?}"))
+        })
+        .await;
+    let started = status.history[0].start_time.as_ref().unwrap();
+    assert!(started.0 >= planned.0, "{started:?} {planned:?}");
+    assert!(status.next_schedule_time.unwrap().0 > planned.0);
+}
+
+#[tokio::test]
+async fn what_is_suspended_is_not_built_until_it_goes_on() {
+    let workshop = Workshop::open("building-suspended").await;
+    let (cluster, namespace) = (&workshop.cluster, &workshop.namespace);
+    let git = GitServer::start(&cluster.plain).await;
+    git.commit(&[("Dockerfile", DOCKERFILE), ("answer.txt", "1")]);
+    let mut spec = workshop.spec("app", DOCKERFILE);
+    spec["source"] = json!({"git": {"url": git.url, "ref": {"branch": "main"}, "insecure": true}});
+    spec["triggers"] = json!({"git": {"interval": "10s"}});
+    let build = Build::apply(cluster, namespace, "app", &spec);
+    let before = build.wait_ready().await;
+
+    spec["suspend"] = json!(true);
+    build.change(&spec);
+    let commit = git.commit(&[("answer.txt", "2")]);
+    build.request();
+    // Another object builds the same commit meanwhile, and its next one.
+    let mut other = spec.clone();
+    other["suspend"] = json!(false);
+    other["output"]["repository"] = workshop.spec("other", "")["output"]["repository"].clone();
+    let witness = Build::apply(cluster, namespace, "other", &other);
+    witness.wait_ready().await;
+    git.commit(&[("answer.txt", "3")]);
+    witness
+        .wait_until("a commit later", |status| {
+            let number = status.build.as_ref().map(|build| build.number);
+            (number == Some(2))
+                .then_some(())
+                .ok_or_else(|| format!("{number:?}"))
+        })
+        .await;
+    let during = build.status().await;
+    assert_eq!(during.build, before.build);
+    assert_eq!(during.conditions, before.conditions);
+    assert_ne!(during.source.unwrap().commit, Some(commit));
+
+    spec["suspend"] = json!(false);
+    build.change(&spec);
+    let after = build
+        .wait_until("the newest commit", |status| {
+            let number = status.build.as_ref().map(|build| build.number);
+            let ended = status.history.first().map(|record| record.number);
+            (number == Some(2) && ended == number)
+                .then_some(())
+                .ok_or_else(|| format!("{number:?}"))
+        })
+        .await;
+    assert!(after.image.is_some());
+    let image = format!("{}:main", workshop.image("app"));
+    let answer = cluster.plain.file(&image, "answer.txt");
+    assert_eq!(answer.as_deref(), Some("3"));
 }

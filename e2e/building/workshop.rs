@@ -13,7 +13,7 @@ static BUILDS: Semaphore = Semaphore::const_new(3);
 pub(super) struct Workshop {
     pub(super) cluster: Cluster,
     pub(super) namespace: Namespace,
-    _slot: SemaphorePermit<'static>,
+    slot: Option<SemaphorePermit<'static>>,
 }
 
 impl Workshop {
@@ -26,7 +26,7 @@ impl Workshop {
         Self {
             cluster,
             namespace,
-            _slot: slot,
+            slot: Some(slot),
         }
     }
 
@@ -38,6 +38,20 @@ impl Workshop {
     /// The name of the image of the build `name` in the plain registry.
     pub(super) fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.namespace.name)
+    }
+
+    /// Makes a Secret with these texts.
+    pub(super) fn secret(&self, name: &str, texts: &Value) {
+        self.namespace.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": self.namespace.name},
+            "stringData": texts,
+        }));
+    }
+
+    /// Lets others build while this one waits for something else.
+    pub(super) fn rest(&mut self) {
+        self.slot = None;
     }
 
     /// A spec that builds this Dockerfile, whose `BASE` is the base image, and pushes it as `main`.

@@ -22,13 +22,18 @@ impl<'a> Build<'a> {
         name: &str,
         spec: &Value,
     ) -> Self {
-        let build = Self {
+        let build = Self::existing(cluster, namespace, name);
+        build.change(spec);
+        build
+    }
+
+    /// A build that is there already.
+    pub(crate) fn existing(cluster: &Cluster, namespace: &'a Namespace, name: &str) -> Self {
+        Self {
             namespace,
             name: name.to_owned(),
             api: Api::namespaced(cluster.client.clone(), &namespace.name),
-        };
-        build.change(spec);
-        build
+        }
     }
 
     /// Applies another spec.
@@ -47,6 +52,12 @@ impl<'a> Build<'a> {
         self.namespace
             .kubectl(&["annotate", "ibld", &self.name, "--overwrite", &annotation]);
         value
+    }
+
+    /// The status as it is now.
+    pub(crate) async fn status(&self) -> ImageBuildStatus {
+        let build = self.api.get(&self.name).await.unwrap();
+        build.status.unwrap_or_default()
     }
 
     /// Waits until the build is as wanted; `wanted` says what is missing otherwise.

@@ -177,6 +177,24 @@ impl Registry {
         skopeo_copy(&whole, &self.options("src-"), &self.address(name), &to);
     }
 
+    /// The content of a file of an image, as its newest layer has it that has any. `path` has no slash in front.
+    pub(crate) fn file(&self, name: &str, path: &str) -> Option<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let to = format!("dir:{}", directory.path().display());
+        skopeo_copy(&[], &self.options("src-"), &self.address(name), &to);
+        let manifest = std::fs::read_to_string(directory.path().join("manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        let layers = manifest["layers"].as_array().unwrap().iter().rev();
+        let digests = layers.map(|layer| layer["digest"].as_str().unwrap());
+        let mut contents = digests.filter_map(|digest| {
+            let (_, hex) = digest.split_once(':').unwrap();
+            let layer = directory.path().join(hex);
+            let of_layer = ["tar", "--extract", "--to-stdout", "--file"];
+            try_run(&[&of_layer[..], &[layer.to_str().unwrap(), path]].concat()).ok()
+        });
+        contents.next()
+    }
+
     /// Pushes an image from an OCI layout as it is: skopeo would compress layers otherwise.
     pub(crate) fn push(&self, layout: &Path, name: &str) {
         let from = format!("oci:{}:1", layout.display());

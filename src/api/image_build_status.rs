@@ -50,7 +50,7 @@ pub struct ImageBuildStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildStatus>,
 
-    /// Why the last build failed, until one succeeds.
+    /// Why the last build failed, or why none can be started; until one succeeds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<BuildFailureStatus>,
 
@@ -263,7 +263,7 @@ pub struct BuildRecord {
 #[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BuildFailureStatus {
-    /// The number of the build.
+    /// The number of the build; 0 when none could be started.
     pub number: i64,
     /// Whose business it is: `Dockerfile`, `Source`, `Registry`, `Infrastructure`, `Timeout`, `Evicted` or
     /// `OutOfMemory`.

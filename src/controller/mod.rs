@@ -21,6 +21,7 @@ mod standing;
 mod status_pace;
 mod stored;
 mod turns;
+mod unreadable;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -8,6 +8,7 @@ pub(crate) mod git_server;
 pub(crate) mod registry;
 pub(crate) mod scripted_server;
 pub(crate) mod sink;
+pub(crate) mod ssh_server;
 pub(crate) mod tls;
 pub(crate) mod tools;
 

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
 use super::observation::{self, Ending, Stage};
-use super::outcome::{Failed, failure, retry_pause};
+use super::outcome::{Failed, failure, naming_secret, retry_pause};
 use super::secrets::SecretValues;
 use super::start::SANDBOX_PATIENCE;
 use super::status::end_build;
@@ -130,6 +130,9 @@ impl Reconciler<'_> {
             && self.falls_back()
         {
             return self.fall_back(pods).await;
+        }
+        if let Ok(wanted) = Wanted::new(&self.object.spec) {
+            failed.failure = naming_secret(failed.failure, stage, &wanted);
         }
         failed.failure.message = values.scrub(failed.failure.message);
         if pods.len() > 1 {

@@ -43,8 +43,11 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
             Decision::Build(BuildTrigger::ImageLost)
         };
     }
-    let failed_with = status.last_failure.as_ref().and(status.build.as_ref());
-    let failed_before = failed_with.is_some_and(|build| build.inputs_hash == situation.inputs_hash);
+    let failure = status.last_failure.as_ref();
+    let failed_before = status.build.as_ref().is_some_and(|build| {
+        build.inputs_hash == situation.inputs_hash
+            && failure.is_some_and(|failure| failure.number == build.number)
+    });
     // Somebody has changed the spec: that may be what mends it.
     if failed_before && situation.cause == Cause::Due {
         return Decision::FailedBefore;

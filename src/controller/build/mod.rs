@@ -65,8 +65,8 @@ use super::events::{Notice, Severity};
 use super::mirror::{InPlace, in_place};
 use super::registries::Registries;
 use super::request::{RequestError, request};
-use super::stored::{StoredBuild, write_status};
-use super::{Context, key, later};
+use super::stored::{StoredBuild, Unreadable, write_status};
+use super::{Context, key, later, unreadable};
 use crate::api::{
     BaseImage, BaseImagePolicy, BuildTrigger, ImageBuild, ImageBuildStatus, SourceStatus,
 };
@@ -145,7 +145,7 @@ async fn reconcile_newest(cached: &StoredBuild, context: &Context) -> Result<Act
     let object = match stored {
         StoredBuild::Readable(object) => *object,
         StoredBuild::Unreadable(object) => {
-            return refuse_unreadable(&object, &api).await;
+            return refuse_unreadable(&object, context, &api).await;
         }
     };
     let client = &context.client;
@@ -167,11 +167,15 @@ async fn reconcile_newest(cached: &StoredBuild, context: &Context) -> Result<Act
     action
 }
 
-/// Says in the status what cannot be read of the spec.
+/// Says what cannot be read of the spec. A build that goes on is left to end by itself.
 async fn refuse_unreadable(
-    object: &super::stored::Unreadable<ImageBuildStatus>,
+    object: &Unreadable<ImageBuildStatus>,
+    context: &Context,
     api: &Api<StoredBuild>,
 ) -> Result<Action, Error> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
     let previous = object.status.clone().unwrap_or_default();
     let input = StatusInput {
         previous: &previous,
@@ -180,12 +184,8 @@ async fn refuse_unreadable(
         now: Timestamp::now(),
     };
     let failure = invalid_spec(object.problem.clone());
-    let status = input.failed(&failure, false);
-    if object.status.as_ref() != Some(&status) && object.metadata.deletion_timestamp.is_none() {
-        let name = object.metadata.name.as_deref().unwrap_or_default();
-        write_status(api, name, &status).await?;
-    }
-    Ok(Action::await_change())
+    let status = input.not_started(&failure, false);
+    Ok(unreadable::tell(object, &status, api, &context.events).await?)
 }
 
 fn invalid_spec(message: String) -> BuildFailure {
@@ -282,7 +282,7 @@ impl Reconciler<'_> {
             }
             Decision::UpToDate => self.up_to_date(&wanted, &registries, cause).await,
             Decision::FailedBefore => {
-                let mut status = previous.clone();
+                let mut status = self.input(&previous).failed_before();
                 self.plan_next(&mut status, &wanted, cause);
                 self.write(&status).await?;
                 Ok(self.until_next(&status))
@@ -327,7 +327,7 @@ impl Reconciler<'_> {
         error: &SpecError,
     ) -> Result<Action, Error> {
         let failure = invalid_spec(error.to_string());
-        let mut status = self.input(previous).failed(&failure, false);
+        let mut status = self.input(previous).not_started(&failure, false);
         status.next_check_time = None;
         status.next_schedule_time = None;
         self.write(&status).await?;
@@ -344,11 +344,9 @@ impl Reconciler<'_> {
     ) -> Result<Action, Error> {
         let mut status = self
             .input(previous)
-            .failed(failure, status::may_pass(failure));
+            .not_started(failure, status::may_pass(failure));
         self.plan_next(&mut status, wanted, cause);
-        let soon = self.later(FAILURE_PERIOD);
-        let planned = status.next_check_time.as_ref().map(|time| time.0);
-        status.next_check_time = Some(Time(planned.map_or(soon, |planned| planned.min(soon))));
+        status::look_again(&mut status, self.later(FAILURE_PERIOD));
         if previous.conditions != status.conditions {
             self.tell(Severity::Warning, failure.reason, failure.message.clone())
                 .await;

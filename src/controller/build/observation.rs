@@ -262,6 +262,7 @@ pub(super) enum Ending {
         exit_code: i32,
         container_reason: String,
         pod_reason: String,
+        pod_message: String,
     },
     /// The pod was ended from outside, before a container had failed by itself.
     PodFailed { reason: String, message: String },
@@ -271,6 +272,7 @@ pub(super) enum Ending {
 pub(super) fn ending(pod: &Pod) -> Ending {
     let status = pod.status.clone().unwrap_or_default();
     let reason = status.reason.unwrap_or_default();
+    let message = status.message.unwrap_or_default();
     let failed = Stage::ALL.into_iter().find_map(|stage| {
         let ended = stage.terminated(pod)?;
         (ended.exit_code != 0).then_some((stage, ended))
@@ -289,15 +291,13 @@ pub(super) fn ending(pod: &Pod) -> Ending {
             exit_code: ended.exit_code,
             container_reason: ended.reason.clone().unwrap_or_default(),
             pod_reason: reason,
+            pod_message: message,
         };
     }
     match Stage::Publish.terminated(pod).and_then(report::<Published>) {
         Some(StageReport::Succeeded(published)) => Ending::Published(published),
         Some(StageReport::Failed(failure)) => Ending::StageFailed(Stage::Publish, failure),
-        None => Ending::PodFailed {
-            reason,
-            message: status.message.unwrap_or_default(),
-        },
+        None => Ending::PodFailed { reason, message },
     }
 }
 

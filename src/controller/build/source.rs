@@ -119,7 +119,7 @@ impl Sources<'_> {
                 };
                 match resolve_reference(url, reference, &access).await {
                     Ok(commit) => (commit, Some(reference.clone())),
-                    Err(failure) => return Ok(Err(failure)),
+                    Err(failure) => return Ok(Err(naming_secret(failure, secret.as_deref()))),
                 }
             }
         };
@@ -246,6 +246,19 @@ fn digest_of_files<'a>(files: impl Iterator<Item = (&'a String, &'a [u8])>) -> D
         text.push('\n');
     }
     Digest::sha256(text.as_bytes())
+}
+
+/// Adds the Secret to mend to a failure of a Git server that is about one.
+pub(super) fn naming_secret(mut failure: BuildFailure, secret: Option<&str>) -> BuildFailure {
+    let is_about_it = matches!(
+        failure.reason,
+        Reason::SourceAuthenticationFailed | Reason::HostKeyMismatch | Reason::TlsUntrusted
+    );
+    if let (true, Some(name)) = (is_about_it, secret) {
+        let hint = format!(" (credentials of Secret {name})");
+        failure.message.push_str(&hint);
+    }
+    failure
 }
 
 /// A failure of a registry or of a Secret, as one of the source.

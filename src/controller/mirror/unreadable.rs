@@ -4,8 +4,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 
@@ -14,14 +12,12 @@ use super::cleanup::{has_finalizer, set_finalizer};
 use super::spec_error::SpecError;
 use super::status::{StatusInput, for_invalid_spec};
 use super::step::Trigger;
+use crate::api::ImageMirror;
 use crate::controller::Context;
 use crate::controller::events::{Notice, Severity};
-use crate::controller::request::RequestError;
-use crate::controller::stored::{StoredMirror, UnreadableMirror, write_status};
+use crate::controller::stored::{StoredMirror, UnreadableMirror};
+use crate::controller::unreadable;
 use crate::reason::Reason;
-
-/// How long to wait before a status is written again that the API server has refused.
-const PAUSE_AFTER_REFUSAL: Duration = Duration::from_hours(1);
 
 /// Says in the status what cannot be read. One that is deleted is let go with what it wrote.
 pub(super) async fn refuse(
@@ -42,7 +38,8 @@ pub(super) async fn refuse(
             );
             let notice = Notice::new(Severity::Warning, Reason::PruneFailed, message);
             set_finalizer(api, metadata, false).await?;
-            context.events.publish(&reference(mirror), &notice).await;
+            let reference = unreadable::reference::<ImageMirror>(mirror);
+            context.events.publish(&reference, &notice).await;
         }
         return Ok(Action::await_change());
     }
@@ -58,22 +55,5 @@ pub(super) async fn refuse(
         now: Timestamp::now(),
     };
     let status = for_invalid_spec(&input, &SpecError::Unreadable(mirror.problem.clone()));
-    if mirror.status.as_ref() == Some(&status) {
-        return Ok(Action::await_change());
-    }
-    match write_status(api, name, &status).await {
-        Ok(()) => Ok(Action::await_change()),
-        // With a value of another type it cannot evaluate its rules, and stores no status.
-        Err(RequestError::Kubernetes(kube::Error::Api(_))) => {
-            let problem = mirror.problem.clone();
-            let notice = Notice::new(Severity::Warning, Reason::InvalidSpec, problem);
-            context.events.publish(&reference(mirror), &notice).await;
-            Ok(Action::requeue(PAUSE_AFTER_REFUSAL))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn reference(mirror: &UnreadableMirror) -> ObjectReference {
-    StoredMirror::Unreadable(Box::new(mirror.clone())).object_ref(&())
+    Ok(unreadable::tell(mirror, &status, api, &context.events).await?)
 }
