@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::workshop::Workshop;
-use crate::harness::{Build, Namespace, run};
+use crate::harness::{Build, Namespace, link_plugin, run};
 
 const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 /// No step of it runs: nodes of one kind can build it for all.
@@ -15,6 +15,8 @@ fn spec(workshop: &Workshop, builder: &str, files: &Value) -> Value {
     spec["source"]["inline"]["files"] = files.clone();
     spec["platforms"] = json!(PLATFORMS);
     spec["builder"] = json!({"type": builder});
+    // Kaniko makes images of Docker's format, which has no annotations.
+    spec["output"]["format"] = json!("OCI");
     spec["output"]["annotations"] = json!({"team": "a"});
     spec
 }
@@ -66,10 +68,12 @@ async fn several_platforms_make_an_index(#[case] builder: &str) {
     registry.read_completely(&format!("{name}:main"));
     assert_eq!(pods(&workshop.namespace), PLATFORMS);
 
+    let directory = tempfile::tempdir().unwrap();
+    link_plugin(directory.path());
+    let plugin = format!("{}/kubectl-transship", directory.path().display());
     let logs = |options: &[&str]| {
-        let command = ["kubectl", "transship", "logs", "app"];
         let namespace = ["--namespace", &workshop.namespace.name];
-        run(&[&command[..], &namespace, options].concat())
+        run(&[&[&plugin, "logs", "app"], &namespace[..], options].concat())
     };
     let (one, both) = (logs(&["--platform", PLATFORMS[1]]), logs(&[]));
     assert!(!one.is_empty() && both.len() > one.len(), "{both}");

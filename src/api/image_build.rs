@@ -67,6 +67,7 @@ use super::worker_pod::WorkerPod;
     validation = Rule::new("self.builder.type != 'Kaniko' || !has(self.secrets) || size(self.secrets) == 0").message("builder Kaniko has no build secrets; use BuildKit or Buildah"),
     validation = Rule::new("self.builder.type != 'Img' || !has(self.secrets) || size(self.secrets) == 0").message("builder Img has no build secrets; use BuildKit or Buildah"),
     validation = Rule::new("self.baseImages != 'Mirrored' || self.builder.type in ['BuildKit', 'Buildah']").message("baseImages Mirrored needs builder BuildKit or Buildah"),
+    validation = Rule::new("!has(self.cache) || self.builder.type != 'Buildah'").message("builder Buildah makes no use of a cache; use BuildKit or Kaniko"),
     validation = Rule::new("self.output.format != 'Docker' || self.output.compression.algorithm != 'Zstd'").message("format Docker has no place for layers that are compressed with Zstd")
 )]
 pub struct ImageBuildSpec {
@@ -137,7 +138,7 @@ pub struct ImageBuildSpec {
     #[serde(default)]
     pub builder: Builder,
 
-    /// Where steps are kept between builds; nowhere without it.
+    /// Where steps are kept between builds; nowhere without it. Not with Buildah.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<BuildCache>,
 

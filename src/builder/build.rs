@@ -103,6 +103,9 @@ pub enum Refusal {
         "this builder takes base images from nowhere but where the Dockerfile says; use BuildKit or Buildah"
     )]
     RedirectionUnsupported,
+    /// It makes a step again that it has found in a cache.
+    #[error("this builder makes no use of a cache; use BuildKit or Kaniko")]
+    CacheUnsupported,
     /// A build argument has a name that cannot be told from its value.
     #[error("the name of a build argument is empty or has a `=`")]
     BuildArgumentInvalid,
@@ -119,6 +122,7 @@ impl Refusal {
             Self::SecretsUnsupported => "SecretsUnsupported",
             Self::InsecureRegistryUnsupported => "InsecureRegistryUnsupported",
             Self::RedirectionUnsupported => "RedirectionUnsupported",
+            Self::CacheUnsupported => "CacheUnsupported",
             Self::BuildArgumentInvalid => "BuildArgumentInvalid",
             Self::SecretIdInvalid => "SecretIdInvalid",
         }

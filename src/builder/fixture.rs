@@ -26,11 +26,18 @@ pub(super) fn large(isolation: Isolation) -> Build {
             argument("VERSION", "1.2"),
             argument("FLAGS", "--push $(HOME) a=b"),
         ],
-        cache: Some("registry.test/cache/app:arm64".parse().unwrap()),
         authorities: Some("/transship/authorities/ca.crt".to_owned()),
         credentials_directory: Some("/transship/credentials".to_owned()),
         source_date_epoch: Some("/transship/source-date-epoch".to_owned()),
         ..small(isolation)
+    }
+}
+
+/// The same with a cache, which not every builder has.
+pub(super) fn cached(isolation: Isolation) -> Build {
+    Build {
+        cache: Some("registry.test/cache/app:arm64".parse().unwrap()),
+        ..large(isolation)
     }
 }
 

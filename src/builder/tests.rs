@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::fixture::{
-    BUILDERS, argument, arguments, container, expand, large, secret, security, small, variable,
+    BUILDERS, argument, arguments, cached, container, expand, large, secret, security, small,
+    variable,
 };
 use super::{BuilderType, Isolation, Refusal, SeccompFilter};
 
@@ -23,9 +24,7 @@ fn no_builder_is_privileged_or_has_more_than_it_needs() {
     ];
     for builder in BUILDERS {
         for isolation in BOTH {
-            let Ok(built) = builder.builder().container(&large(isolation)) else {
-                continue;
-            };
+            let built = container(builder, &large(isolation));
             let security = security(&built.container);
             assert_eq!(security.privileged, None);
             assert_eq!(security.proc_mount, None);
@@ -39,6 +38,18 @@ fn no_builder_is_privileged_or_has_more_than_it_needs() {
                 isolation == Isolation::UserNamespace
             );
         }
+    }
+}
+
+#[test]
+fn only_buildah_has_no_cache() {
+    for builder in BUILDERS {
+        let refusal = builder
+            .builder()
+            .container(&cached(Isolation::Rootless))
+            .err();
+        let expected = (builder == BuilderType::Buildah).then_some(Refusal::CacheUnsupported);
+        assert_eq!(refusal, expected, "{builder:?}");
     }
 }
 

@@ -13,18 +13,16 @@ graphroot = "/transship/state/graph"
 rootless_storage_path = "/transship/state/graph"
 STORAGE
 printf '%s' "$REGISTRIES_CONFIG" >/tmp/registries.conf
-# An additional build context is found only where FROM has no argument.
-if [ -s "$BASE_IMAGES_FILE" ]; then
-  while read -r name _ place; do
-    insecure=false
-    case $REGISTRIES_CONFIG in
-      *"\"${place%%/*}\""*) insecure=true ;;
-    esac
-    printf '[[registry]]\nprefix = "%s"\nlocation = "%s"\ninsecure = %s\n' "$name" "$place" "$insecure"
-  done <"$BASE_IMAGES_FILE" >>/tmp/registries.conf
-fi
 export CONTAINERS_STORAGE_CONF=/tmp/storage.conf CONTAINERS_REGISTRIES_CONF=/tmp/registries.conf
 
+# An additional build context does not replace what FROM names by an argument, and registries.conf no single tag.
+if [ -s "$BASE_IMAGES_FILE" ]; then
+  while read -r name _ place; do
+    buildah pull --quiet "--platform=$PLATFORM" "$place" </dev/null || exit
+    buildah tag "$place" "$name" || exit
+  done <"$BASE_IMAGES_FILE"
+  set -- --pull=never "$@"
+fi
 # The pod was made before the commit was read.
 if [ -s "$SOURCE_DATE_EPOCH_FILE" ]; then
   set -- "--timestamp=$(cat "$SOURCE_DATE_EPOCH_FILE")" "$@"

@@ -37,8 +37,6 @@ fn everything_reaches_buildah() {
             "--build-arg=VERSION=1.2",
             "--build-arg=FLAGS=--push $(HOME) a=b",
             "--secret=id=npm,src=/transship/secrets/npm",
-            "--cache-from=registry.test/cache/app",
-            "--cache-to=registry.test/cache/app",
             "/transship/context/source",
         ]
     );

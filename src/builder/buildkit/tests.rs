@@ -4,7 +4,7 @@ use super::*;
 use crate::builder::BuilderType;
 use crate::builder::Isolation;
 use crate::builder::fixture::{
-    arguments, container as built, large, secret, security, small, variable,
+    arguments, cached, container as built, secret, security, small, variable,
 };
 use crate::reason::Reason;
 
@@ -29,7 +29,7 @@ fn a_small_build_says_only_what_it_must() {
 
 #[test]
 fn everything_reaches_buildctl() {
-    let mut build = large(Isolation::UserNamespace);
+    let mut build = cached(Isolation::UserNamespace);
     build.secrets.push(secret("npm"));
     let container = built(BuilderType::BuildKit, &build).container;
     assert_eq!(

@@ -3,12 +3,12 @@ use rstest::rstest;
 use super::*;
 use crate::builder::BuilderType;
 use crate::builder::Isolation;
-use crate::builder::fixture::{arguments, container as built, large, secret, small};
+use crate::builder::fixture::{arguments, cached, container as built, secret, small};
 use crate::reason::Reason;
 
 #[test]
 fn everything_reaches_img() {
-    let built = built(BuilderType::Img, &large(Isolation::Rootless));
+    let built = built(BuilderType::Img, &cached(Isolation::Rootless));
     assert_eq!(
         arguments(&built.container),
         [

@@ -3,7 +3,7 @@ use rstest::rstest;
 use super::*;
 use crate::builder::BuilderType;
 use crate::builder::fixture::{
-    argument, arguments, container as built, large, secret, security, small,
+    argument, arguments, cached, container as built, secret, security, small,
 };
 use crate::reason::Reason;
 
@@ -32,7 +32,7 @@ fn a_small_build_says_only_what_it_must() {
 
 #[test]
 fn everything_reaches_the_executor() {
-    let mut build = large(Isolation::UserNamespace);
+    let mut build = cached(Isolation::UserNamespace);
     build.insecure_registries = vec!["one.test:5000".parse().unwrap()];
     let container = built(BuilderType::Kaniko, &build).container;
     assert_eq!(
