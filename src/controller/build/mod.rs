@@ -18,6 +18,7 @@
 //! | `attestation.rs` | attaches that to the image | registries, API server |
 //! | `secrets.rs` | Secrets that have to be there, and must not be shown | API server |
 //! | `status.rs` | conditions, history | none |
+//! | `surroundings.rs` | what is asked of all of these | the above |
 //! | `start.rs`, `collect.rs` | begin an attempt, and end it | all of the above |
 
 mod attempts;
@@ -37,6 +38,7 @@ mod spec_error;
 mod start;
 mod status;
 mod step;
+mod surroundings;
 mod tags;
 mod wanted;
 
@@ -55,23 +57,18 @@ pub(crate) use self::isolation::{Builders, UserNamespaces};
 
 use self::attempts::Attempts;
 use self::decide::{Decision, Situation};
-use self::source::{ResolvedSource, Sources};
 use self::spec_error::SpecError;
 use self::status::StatusInput;
 use self::step::{Cause, Step, next_step, requested_at};
 use self::tags::{TagContext, tags};
-use self::wanted::{Wanted, WantedSource};
+use self::wanted::Wanted;
 use super::events::{Notice, Severity};
-use super::mirror::{InPlace, in_place};
 use super::registries::Registries;
 use super::request::{RequestError, request};
 use super::stored::{StoredBuild, Unreadable, write_status};
 use super::{Context, key, later, unreadable};
-use crate::api::{
-    BaseImage, BaseImagePolicy, BuildTrigger, ImageBuild, ImageBuildStatus, SourceStatus,
-};
+use crate::api::{BuildTrigger, ImageBuild, ImageBuildStatus, SourceStatus};
 use crate::build::{BuildFailure, FailureClass};
-use crate::copy::AccessReference;
 use crate::oci::{Digest, Tag};
 use crate::packed::PackError;
 use crate::reason::Reason;
@@ -386,78 +383,6 @@ impl Reconciler<'_> {
     /// `delay` from now.
     fn later(&self, delay: Duration) -> Timestamp {
         later(self.now, delay)
-    }
-
-    async fn image_there(
-        &self,
-        previous: &ImageBuildStatus,
-        wanted: &Wanted,
-        registries: &Registries,
-    ) -> Result<bool, BuildFailure> {
-        let image = previous.image.as_ref();
-        match image.and_then(|image| image.digest.parse::<Digest>().ok()) {
-            None => Ok(true),
-            Some(digest) => registry::is_there(registries, wanted, &digest).await,
-        }
-    }
-
-    async fn base_images(
-        &self,
-        wanted: &Wanted,
-        registries: &Registries,
-        previous: &ImageBuildStatus,
-    ) -> Result<Vec<BaseImage>, RequestError> {
-        let known = &previous.base_images;
-        if wanted.base_interval.is_none() {
-            return Ok(known.clone());
-        }
-        if let Some(in_place) = self.in_place().await? {
-            return Ok(registry::mirrored(&in_place.images, known));
-        }
-        let names = known.iter().map(|image| image.from.as_str());
-        Ok(registry::base_images(registries, &self.pull_access(), names, known).await)
-    }
-
-    /// Where base images are to come from, if not from where the Dockerfile says.
-    async fn in_place(&self) -> Result<Option<InPlace>, RequestError> {
-        if self.object.spec.base_images == BaseImagePolicy::AsWritten {
-            return Ok(None);
-        }
-        let namespace = self.object.namespace().unwrap_or_default();
-        in_place(&self.context.client, &namespace).await.map(Some)
-    }
-
-    async fn source(
-        &self,
-        wanted: &Wanted,
-        registries: &Registries,
-    ) -> Result<Result<ResolvedSource, BuildFailure>, RequestError> {
-        let sources = Sources {
-            secrets: &self.secrets,
-            config_maps: &self.config_maps,
-            registries,
-        };
-        sources.resolve(&wanted.source).await
-    }
-
-    /// The registries of the output, of base images and of the source.
-    async fn registries(&self, wanted: &Wanted) -> Result<Registries, RequestError> {
-        let mut accesses = BTreeSet::from([wanted.output_access.clone(), self.pull_access()]);
-        if let WantedSource::Image { access, .. } = &wanted.source {
-            accesses.insert(access.clone());
-        }
-        let pool = Arc::clone(&self.context.registries);
-        let creation_times = Arc::clone(&self.context.creation_times);
-        Registries::open(&self.secrets, &accesses, pool, creation_times).await
-    }
-
-    fn pull_access(&self) -> AccessReference {
-        let spec = &self.object.spec;
-        super::spec::access_reference(
-            spec.pull_secret_ref.as_ref(),
-            spec.pull_cert_secret_ref.as_ref(),
-            false,
-        )
     }
 
     fn input<'b>(&'b self, previous: &'b ImageBuildStatus) -> StatusInput<'b> {
