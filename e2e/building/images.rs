@@ -1,10 +1,13 @@
 //! What is built: images that run, by every builder in every isolation.
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::workshop::Workshop;
-use crate::harness::{ANSWERING_DOCKERFILE, Build, answer};
+use crate::harness::{ANSWERING_DOCKERFILE, Build, Namespace, answer};
+
+/// What each builder has is told there, one row for each case below.
+const BUILDERS: &str = include_str!("../../docs/builders.md");
 
 #[rstest]
 #[case::buildkit("BuildKit", "Auto", "UserNamespace")]
@@ -49,6 +52,8 @@ async fn an_image_is_built_and_answers(
     let used_isolation = serde_json::to_value(status.builder.unwrap().isolation).unwrap();
     assert_eq!(used_isolation, used);
     registry.read_completely(&format!("{name}:main"));
+    let pod = status.build.unwrap().pod;
+    assert_is_in_table(&row(&workshop.namespace, &pod, builder, used));
     let expected = "42\n--v='$(HOME)' $$\n";
     assert_eq!(
         answer(
@@ -58,6 +63,37 @@ async fn an_image_is_built_and_answers(
         )
         .await,
         expected
+    );
+}
+
+/// What the pod of a build had, as a row of the table of builders. The namespace has enforced `baseline`.
+fn row(namespace: &Namespace, pod: &str, builder: &str, isolation: &str) -> String {
+    let pod = namespace.kubectl(&["get", "pod", pod, "--output", "json"]);
+    let pod: Value = serde_json::from_str(&pod).unwrap();
+    let containers = pod["spec"]["initContainers"].as_array().unwrap();
+    let container = containers
+        .iter()
+        .find(|container| container["name"] == "build");
+    let security = &container.unwrap()["securityContext"];
+    let added = security["capabilities"]["add"].as_array().unwrap();
+    let added: Vec<_> = added.iter().map(|name| name.as_str().unwrap()).collect();
+    let user = match (&security["runAsUser"], &pod["spec"]["hostUsers"]) {
+        (user, Value::Bool(false)) => format!("{user} of the pod, nobody on the node"),
+        (user, _) => format!("{user} of the node"),
+    };
+    let seccomp = security["seccompProfile"]["type"].as_str();
+    format!(
+        "| {builder} | `{isolation}` | {user} | {} | {} | `{}` | `baseline` |",
+        added.join(", "),
+        security["allowPrivilegeEscalation"],
+        seccomp.unwrap_or("builderSeccomp"),
+    )
+}
+
+fn assert_is_in_table(row: &str) {
+    assert!(
+        BUILDERS.lines().any(|line| line == row),
+        "docs/builders.md has no such row:\n{row}"
     );
 }
 

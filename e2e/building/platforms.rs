@@ -35,6 +35,7 @@ fn pods(namespace: &Namespace) -> Vec<String> {
 #[case::buildkit("BuildKit")]
 #[case::buildah("Buildah")]
 #[case::kaniko("Kaniko")]
+#[case::img("Img")]
 #[tokio::test]
 async fn several_platforms_make_an_index(#[case] builder: &str) {
     let workshop = Workshop::open("building-platforms").await;

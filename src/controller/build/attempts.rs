@@ -55,13 +55,17 @@ impl Attempts {
             return Err(name_taken(name));
         }
         let pod = match request(self.pods.create(&post, &attempt.pod)).await {
-            Err(error) if error.is_conflict() => request(self.pods.get(&name)).await?,
+            Err(error) if error.is_conflict() => {
+                let pods = self.of_object(uid).await?;
+                let pod = pods.into_iter().find(|pod| pod.name_any() == name);
+                pod.ok_or_else(|| name_taken(name.clone()))?
+            }
             result => result?,
         };
         // Until the pod has taken the plan over, the build controls it.
         let pod_uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let is_ours = is_controlled_by(&plan, uid) || is_controlled_by(&plan, pod_uid);
-        if !is_ours || !is_controlled_by(&pod, uid) {
+        if !is_ours {
             return Err(name_taken(name));
         }
         Ok(plans::hand_over(&self.config_maps, &pod).await?)
