@@ -68,8 +68,18 @@ impl Drop for Policies {
 }
 
 fn apply(namespace: &Namespace, user: &[&str], name: &str, spec: &Value) -> Result<String, String> {
+    apply_object(namespace, user, "ImageMirror", name, spec)
+}
+
+fn apply_object(
+    namespace: &Namespace,
+    user: &[&str],
+    kind: &str,
+    name: &str,
+    spec: &Value,
+) -> Result<String, String> {
     let object = json!({
-        "apiVersion": "transship.dev/v1alpha1", "kind": "ImageMirror",
+        "apiVersion": "transship.dev/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": namespace.name}, "spec": spec,
     });
     let command = [&["kubectl", "apply", "--filename", "-"], user].concat();
@@ -370,12 +380,7 @@ fn builds_naming(name: &str) -> Vec<Value> {
 }
 
 fn apply_build(namespace: &Namespace, user: &[&str], spec: &Value) -> Result<String, String> {
-    let object = json!({
-        "apiVersion": "transship.dev/v1alpha1", "kind": "ImageBuild",
-        "metadata": {"name": "app", "namespace": namespace.name}, "spec": spec,
-    });
-    let command = [&["kubectl", "apply", "--filename", "-"], user].concat();
-    run_with_input(&command, &object.to_string())
+    apply_object(namespace, user, "ImageBuild", "app", spec)
 }
 
 /// The same holds for builds, whose Dockerfiles can read some of their Secrets.

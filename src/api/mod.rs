@@ -64,7 +64,8 @@ mod verify;
 mod worker_pod;
 
 pub use build_pod::{
-    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BUILD_UID_LABEL,
+    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BUILD_UID_LABEL, has_ended,
+    pod_phase,
 };
 pub use build_source::{
     BuildSource, ConfigMapReference, GitReference, GitSource, HttpSource, ImageSource, InlineSource,

@@ -9,11 +9,6 @@ use super::{BuildFailure, FailureClass};
 use crate::oci::{Digest, Reference};
 use crate::reason::Reason;
 
-/// What stands before names that nobody writes out.
-const HUB: &str = "docker.io/";
-const HUB_LIBRARY: &str = "docker.io/library/";
-const LATEST: &str = ":latest";
-
 /// Where mirrors have images in place: the image by its digest, under the name of its source, fully written out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -45,17 +40,17 @@ impl MirroredImages {
     /// Where the image is that a Dockerfile calls `name`.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Reference> {
-        let wanted: Reference = name.parse().ok()?;
+        self.place(&name.parse().ok()?)
+    }
+
+    fn place(&self, wanted: &Reference) -> Option<&Reference> {
         let Some(digest) = wanted.digest() else {
             return self.0.get(&wanted.to_string());
         };
         let mut candidates = self.0.iter().filter(|(source, place)| {
             let source: Option<Reference> = source.parse().ok();
             place.digest() == Some(digest)
-                && source.is_some_and(|source| {
-                    source.registry() == wanted.registry()
-                        && source.repository() == wanted.repository()
-                })
+                && source.is_some_and(|source| source.name() == wanted.name())
         });
         candidates.next().map(|(_, place)| place)
     }
@@ -73,13 +68,16 @@ impl MirroredImages {
             digests: BTreeMap::new(),
         };
         for name in &images.names {
-            let place = self.find(name).ok_or_else(|| {
+            let wanted: Option<Reference> = name.parse().ok();
+            let found = wanted
+                .as_ref()
+                .and_then(|wanted| Some((wanted, self.place(wanted)?)));
+            let (wanted, place) = found.ok_or_else(|| {
                 not_mirrored(format!(
                     "no ImageMirror of this namespace has {name} in place; add it to one, or set spec.baseImages AsWritten"
                 ))
             })?;
-            let full = full(name);
-            let line = format!("{full} {} {place}\n", familiar(&full));
+            let line = format!("{wanted} {} {place}\n", wanted.familiar());
             redirection.lines.push_str(&line);
             let digest = place.digest().cloned();
             redirection
@@ -96,21 +94,6 @@ fn not_mirrored(message: String) -> BuildFailure {
         reason: Reason::BaseImageNotMirrored,
         message,
     }
-}
-
-/// The name with everything that it leaves out.
-fn full(name: &str) -> String {
-    name.parse::<Reference>()
-        .map_or_else(|_| name.to_owned(), |reference| reference.to_string())
-}
-
-/// A full name as BuildKit looks for it: without the host of Docker Hub, and without the tag that everybody means.
-fn familiar(full: &str) -> String {
-    let short = full
-        .strip_prefix(HUB_LIBRARY)
-        .or_else(|| full.strip_prefix(HUB))
-        .unwrap_or(full);
-    short.strip_suffix(LATEST).unwrap_or(short).to_owned()
 }
 
 #[cfg(test)]

@@ -184,7 +184,6 @@ impl Build {
 
     /// The repository of the cache, for builders that choose the tags themselves.
     pub(super) fn cache_repository(&self) -> Option<String> {
-        let cache = self.cache.as_ref()?;
-        Some(format!("{}/{}", cache.registry(), cache.repository()))
+        self.cache.as_ref().map(Reference::name)
     }
 }

@@ -218,6 +218,24 @@ impl Reference {
         })
     }
 
+    /// Registry and repository, without tag and digest.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The reference as Docker shows it: without the host of Docker Hub, and without the tag that everybody means.
+    #[must_use]
+    pub fn familiar(&self) -> String {
+        let full = self.to_string();
+        let of_hub = full.strip_prefix(DOCKER_HUB);
+        let of_hub = of_hub.and_then(|rest| rest.strip_prefix('/'));
+        let short = of_hub.map_or(full.as_str(), |rest| {
+            rest.strip_prefix("library/").unwrap_or(rest)
+        });
+        short.strip_suffix(":latest").unwrap_or(short).to_owned()
+    }
+
     /// Another image of the same repository.
     #[must_use]
     pub fn with_tag(&self, tag: Tag) -> Self {

@@ -35,7 +35,7 @@ impl Artifact {
     pub fn image(reference: &Reference, digest: &Digest) -> Self {
         let repository = reference.repository().as_str();
         let name = repository.rsplit('/').next().unwrap_or_default();
-        let place = escaped(&format!("{}/{repository}", reference.registry()));
+        let place = escaped(&reference.name());
         // A tag has no character that would have to be escaped.
         let tag = reference.tag();
         let tag = tag.map_or_else(String::new, |tag| format!("&tag={tag}"));

@@ -109,29 +109,22 @@ async fn it_is_listed_beside_its_image(
     }
 }
 
-#[rstest]
 #[tokio::test]
-async fn each_big_registry_takes_it(
-    #[values(
-        Dialect::DockerHub,
-        Dialect::Ghcr,
-        Dialect::Ecr,
-        Dialect::Gar,
-        Dialect::Acr,
-        Dialect::Quay,
-        Dialect::Harbor,
-        Dialect::Artifactory
-    )]
-    dialect: Dialect,
-) {
-    let registry = Registry::builder().dialect(dialect).start().await;
-    registry.create_repository("app");
-    let scene = Scene::start(registry.host()).await;
-    let (key, _) = key();
-    let attached = scene.attach(Some(&key)).await.unwrap();
-    assert_eq!(scene.attach(Some(&key)).await.unwrap(), attached);
-    assert_eq!(scene.referrers().await.len(), 1);
-    registry.assert_never_incomplete();
+async fn each_big_registry_takes_it() {
+    for dialect in Dialect::ALL {
+        let registry = Registry::builder().dialect(dialect).start().await;
+        registry.create_repository("app");
+        let scene = Scene::start(registry.host()).await;
+        let (key, _) = key();
+        let attached = scene.attach(Some(&key)).await.unwrap();
+        assert_eq!(
+            scene.attach(Some(&key)).await.unwrap(),
+            attached,
+            "{dialect:?}"
+        );
+        assert_eq!(scene.referrers().await.len(), 1, "{dialect:?}");
+        registry.assert_never_incomplete();
+    }
 }
 
 #[tokio::test]

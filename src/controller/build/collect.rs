@@ -14,7 +14,7 @@ use super::start::SANDBOX_PATIENCE;
 use super::status::end_build;
 use super::wanted::{Wanted, builder_type};
 use super::{Error, NEXT_STEP, Reconciler, inputs, registry};
-use crate::api::{BaseImage, BuildResult, ImageBuildStatus, Isolation};
+use crate::api::{BaseImage, BuildResult, ImageBuildStatus, Isolation, has_ended};
 use crate::build::{BuildFailure, FailureClass, Published};
 use crate::controller::events::Severity;
 use crate::reason::Reason;
@@ -27,7 +27,7 @@ impl Reconciler<'_> {
     /// Reads how the pods of an attempt ended. If one has failed, nobody waits for the others.
     pub(super) async fn collect(&self, pods: &[&Pod]) -> Result<Action, Error> {
         let mut images = Vec::new();
-        for pod in pods.iter().filter(|pod| observation::has_ended(pod)) {
+        for pod in pods.iter().filter(|pod| has_ended(pod)) {
             match observation::ending(pod) {
                 Ending::Published(published) => images.push(published),
                 ending => return self.collect_failure(pods, pod, &ending).await,
@@ -140,11 +140,7 @@ impl Reconciler<'_> {
             failed.failure.message = format!("{platform}: {}", failed.failure.message);
         }
         // What has ended stays for those who want to read its log.
-        let others: Vec<_> = pods
-            .iter()
-            .copied()
-            .filter(|pod| !observation::has_ended(pod))
-            .collect();
+        let others: Vec<_> = pods.iter().copied().filter(|pod| !has_ended(pod)).collect();
         self.attempts.remove_all(&others, &self.uid).await?;
         // Ours say everything in their report.
         let tail = (stage == Some(Stage::Build)).then(|| tail(&log));

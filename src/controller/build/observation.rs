@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::pod::{BUILD, BUILD_ANNOTATION, FETCH, PLATFORMS_ANNOTATION, PUBLISH, SPEC_ANNOTATION};
 use crate::api::{
     BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BuildStatus, BuilderStatus,
-    SourceStatus, is_controlled_by,
+    SourceStatus, has_ended, is_controlled_by, pod_phase,
 };
 use crate::build::{Fetched, Published, StageReport};
 use crate::oci::Digest;
@@ -114,7 +114,7 @@ fn all_platforms(pod: &Pod) -> impl Iterator<Item = &str> {
 
 fn progress(pods: &[&Pod]) -> Progress {
     let wanted = pods.first().map_or(0, |pod| all_platforms(pod).count());
-    if pods.iter().any(|pod| phase(pod) == "Failed") {
+    if pods.iter().any(|pod| pod_phase(pod) == "Failed") {
         Progress::Ended
     } else if pods.len() < wanted {
         Progress::Incomplete
@@ -123,18 +123,6 @@ fn progress(pods: &[&Pod]) -> Progress {
     } else {
         Progress::Running
     }
-}
-
-/// Whether the containers of a pod are done, successfully or not.
-pub(super) fn has_ended(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-fn phase(pod: &Pod) -> &str {
-    let status = pod.status.as_ref();
-    status
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or_default()
 }
 
 /// What the pods of an attempt are doing, in words.

@@ -83,7 +83,7 @@ pub(super) fn of(built: &Built<'_>) -> Provenance {
     let created = pods.clone().filter_map(|pod| pod.creation_timestamp());
     let published = pods.filter_map(|pod| observation::published_at(pod));
     Provenance {
-        repository: repository(&built.wanted.output),
+        repository: built.wanted.output.name(),
         image: built.image.clone(),
         external_parameters: json!(external_parameters(built)),
         internal_parameters: json!({"builder": status.builder}),
@@ -126,16 +126,12 @@ fn external_parameters<'a>(built: &'a Built<'a>) -> ExternalParameters<'a> {
             .map(|secret| secret.id.as_str())
             .collect(),
         output: OutputParameters {
-            repository: repository(&built.wanted.output),
+            repository: built.wanted.output.name(),
             format: output.format,
             compression: &output.compression,
             annotations: &output.annotations,
         },
     }
-}
-
-fn repository(output: &Reference) -> String {
-    format!("{}/{}", output.registry(), output.repository())
 }
 
 fn of_source(source: &SourceStatus) -> Option<Artifact> {

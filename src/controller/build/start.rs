@@ -182,8 +182,7 @@ impl Reconciler<'_> {
         let described = self.described(wanted, choice);
         let container = builder.container(&described).map_err(SpecError::Refused)?;
         let build = &record.build;
-        let mut plan = self.plan(wanted, source, build.number, &container)?;
-        plan.mirrored = choice.in_place.map(|found| found.images.clone());
+        let plan = self.plan(wanted, source, build.number, &container, choice.in_place)?;
         let worker = &self.context.worker;
         Ok(Attempt::new(&AttemptInput {
             object: &self.object,
@@ -232,6 +231,7 @@ impl Reconciler<'_> {
         source: &ResolvedSource,
         number: i64,
         container: &BuildContainer,
+        in_place: Option<&InPlace>,
     ) -> Result<BuildPlan, SpecError> {
         let output = &self.object.spec.output;
         let mut tags = self.tags(&source.status, number)?;
@@ -250,7 +250,7 @@ impl Reconciler<'_> {
                 .iter()
                 .map(|argument| (argument.name.clone(), argument.value.clone()))
                 .collect(),
-            mirrored: None,
+            mirrored: in_place.map(|found| found.images.clone()),
             output: PlannedOutput {
                 registry: wanted.output.registry().clone(),
                 repository: wanted.output.repository().clone(),

@@ -267,7 +267,7 @@ fn source_tag(template: &str, tag: &Tag) -> SourceTag {
 
 /// The repository of a destination, as it is entered.
 pub(super) fn repository_name(destination: &Reference) -> RepositoryName {
-    format!("{}/{}", destination.registry(), destination.repository()).into()
+    destination.name().into()
 }
 
 #[cfg(test)]

@@ -300,10 +300,7 @@ impl Wanted {
             source: repository.name(),
             destinations: destinations
                 .iter()
-                .map(|destination| {
-                    let reference = &destination.reference;
-                    format!("{}/{}", reference.registry(), reference.repository())
-                })
+                .map(|destination| destination.reference.name())
                 .collect(),
             failure,
         })

@@ -13,16 +13,6 @@ use crate::support::{credentials, install_tls_provider};
 
 const USER: &str = "storm";
 const PASSWORD: &str = "a password";
-const DIALECTS: [Dialect; 8] = [
-    Dialect::DockerHub,
-    Dialect::Ghcr,
-    Dialect::Ecr,
-    Dialect::Gar,
-    Dialect::Acr,
-    Dialect::Quay,
-    Dialect::Harbor,
-    Dialect::Artifactory,
-];
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
 
@@ -44,7 +34,7 @@ impl Party {
             insecure: true,
             ..Access::default()
         };
-        let dialect = random.one_in(4).then(|| random.pick(&DIALECTS));
+        let dialect = random.one_in(4).then(|| random.pick(&Dialect::ALL));
         if let Some(dialect) = dialect {
             builder = builder.dialect(dialect);
         }

@@ -34,6 +34,17 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::DockerHub,
+        Self::Ghcr,
+        Self::Ecr,
+        Self::Gar,
+        Self::Acr,
+        Self::Quay,
+        Self::Harbor,
+        Self::Artifactory,
+    ];
+
     pub(crate) fn has_referrers(self) -> bool {
         !matches!(self, Self::DockerHub | Self::Ghcr | Self::Quay)
     }

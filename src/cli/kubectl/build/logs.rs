@@ -15,7 +15,8 @@ use super::super::EXIT_FAILED;
 use super::super::arguments;
 use super::super::cluster::Cluster;
 use crate::api::{
-    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BUILD_UID_LABEL,
+    BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BUILD_UID_LABEL, has_ended,
+    pod_phase,
 };
 use crate::cli::output::{self, harmless};
 use crate::oci::Platform;
@@ -151,7 +152,7 @@ impl Arguments {
     ) -> anyhow::Result<bool> {
         loop {
             let found = cluster.request(pod, pods.get(pod)).await?;
-            match phase(&found) {
+            match pod_phase(&found) {
                 "Succeeded" => return Ok(true),
                 "Failed" => return Ok(false),
                 _ => tokio::time::sleep(PERIOD).await,
@@ -171,17 +172,6 @@ async fn show(pods: &Api<Pod>, pod: &str, stage: &str, follow: bool) -> anyhow::
         output::line(harmless(&line))?;
     }
     Ok(())
-}
-
-fn phase(pod: &Pod) -> &str {
-    let status = pod.status.as_ref();
-    status
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or_default()
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
 }
 
 fn has_begun(pod: &Pod, stage: &str) -> bool {
