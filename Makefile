@@ -71,6 +71,10 @@ SCENARIOS ?= all
 crash: ## kill the operator at each request of its scenarios (SCENARIOS="Prune NewImage" for some; about 20 minutes)
 	@TRANSSHIP_E2E_CRASH="$(SCENARIOS)" e2e/run crash::
 
+.PHONY: crash-builds
+crash-builds: tools ## the same for builds (SCENARIOS="TagIsAdded" for some; about 40 minutes)
+	@TRANSSHIP_E2E_CRASH="$(SCENARIOS)" e2e/run building::crash::
+
 .PHONY: fuzz
 fuzz: ## fuzz for four hours, or SECONDS_OF_FUZZING=60 (ARGS="manifest challenge" for some targets)
 	@fuzz/run $(SECONDS_OF_FUZZING) $(ARGS)
@@ -91,6 +95,10 @@ bench: packages ## measure Transship beside its peers (ARGS="--workload tags --r
 	(cd e2e/bench/proxy && go build -o $(BENCH_TOOLS)/proxy .)
 	cargo build --locked --release
 	e2e/bench/run --tools-directory $(BENCH_TOOLS) $(ARGS)
+
+.PHONY: bench-build
+bench-build: tools ## measure builds on a real cluster: ours beside the builder's own time, caches, memory
+	@e2e/run bench_build:: --ignored --nocapture
 
 .PHONY: bench-inner
 bench-inner: ## measure the inner loops: hashing, recompression, manifests

@@ -5,5 +5,5 @@
 
 mod failures;
 mod images;
-mod pod;
+pub(crate) mod pod;
 mod seccomp;

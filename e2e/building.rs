@@ -3,6 +3,7 @@
 
 mod attestation;
 mod bad_input;
+mod crash;
 mod failures;
 mod guide;
 mod images;
@@ -12,4 +13,4 @@ mod probes;
 mod repetition;
 mod sources;
 mod triggers;
-mod workshop;
+pub(crate) mod workshop;

@@ -10,6 +10,7 @@
 //! the first counts, as they come with time alone. What the operator asks for depends on when events arrive, so
 //! a cut may not be reached: how many were is printed, and `assert_enough_reached` says how many may be missed.
 
+mod builds;
 mod end_state;
 mod operator;
 mod scenario;
@@ -23,13 +24,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use transship::oci::Digest;
 
+use self::builds::Commits;
 use self::end_state::EndState;
 use self::scenario::Scenario;
 use self::stage::Stage;
 use crate::harness::{Cluster, Cut, Moment, OPERATOR_NAMESPACE, Point, eventually, run, try_run};
 
-/// Scenarios that are played at once: most of each is waiting for a pod.
+/// Scenarios of mirrors that are played at once: most of each is waiting for a pod.
 const PARALLEL: usize = 10;
+/// The same of builds, whose pods have more to do.
+const PARALLEL_BUILDS: usize = 4;
 /// Of sixteen cuts so many are part of a sample.
 const SAMPLE: u32 = 1;
 
@@ -43,14 +47,33 @@ struct Played {
 #[tokio::test]
 async fn wherever_the_operator_is_killed_it_ends_where_it_would_have() {
     let cluster = Arc::new(Cluster::alone().await);
-    let installed = StoppedInstallation::stop();
     Scenario::prepare(&cluster).await;
+    play_all(cluster, &Scenario::OF_MIRRORS, "restricted", PARALLEL).await;
+}
+
+/// The same of builds. Called where the images of builders are there.
+pub(crate) async fn play_builds() {
+    let cluster = Arc::new(Cluster::alone().await);
+    play_all(cluster, &Scenario::OF_BUILDS, "baseline", PARALLEL_BUILDS).await;
+}
+
+/// Plays scenarios in namespaces that enforce this level of Pod Security, so many at once.
+async fn play_all(
+    cluster: Arc<Cluster>,
+    scenarios: &[Scenario],
+    level: &'static str,
+    parallel: usize,
+) {
+    let installed = StoppedInstallation::stop();
     let plays = Plays {
+        commits: Arc::new(Commits::make(&cluster.plain).await),
         cluster,
         worker_image: installed.image.clone(),
+        level,
+        parallel,
     };
     let begin = Instant::now();
-    let (cuts, expected) = plays.undisturbed().await;
+    let (cuts, expected) = plays.undisturbed(scenarios).await;
     let mut reached = Vec::new();
     let mut missed = Vec::new();
     let mut failed = Vec::new();
@@ -118,15 +141,23 @@ fn is_chosen(scenario: Scenario, cut: &Cut) -> bool {
 /// What all plays share.
 struct Plays {
     cluster: Arc<Cluster>,
+    commits: Arc<Commits>,
     worker_image: String,
+    /// The level of Pod Security that namespaces enforce.
+    level: &'static str,
+    /// Plays at the same time.
+    parallel: usize,
 }
 
 impl Plays {
-    /// Plays all scenarios as they are. Returns the cuts that are to be played, and the ends that are expected.
-    async fn undisturbed(&self) -> (Vec<(Scenario, Option<Cut>)>, Vec<(Scenario, EndState)>) {
+    /// Plays scenarios as they are. Returns the cuts that are to be played, and the ends that are expected.
+    async fn undisturbed(
+        &self,
+        scenarios: &[Scenario],
+    ) -> (Vec<(Scenario, Option<Cut>)>, Vec<(Scenario, EndState)>) {
         let mut cuts = Vec::new();
         let mut expected = Vec::new();
-        let plays = Scenario::ALL.map(|scenario| (scenario, None)).to_vec();
+        let plays = scenarios.iter().map(|scenario| (*scenario, None)).collect();
         for (scenario, _, played) in self.all(plays, &[]).await {
             let played = played.unwrap_or_else(|why| panic!("{scenario:?}, undisturbed: {why}"));
             let of_scenario = played.points.iter().flat_map(|point| {
@@ -150,19 +181,20 @@ impl Plays {
         expected: &[(Scenario, EndState)],
     ) -> Vec<(Scenario, Option<Cut>, Result<Played, String>)> {
         static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let turns = Arc::new(Semaphore::new(PARALLEL));
+        let turns = Arc::new(Semaphore::new(self.parallel));
         let mut tasks = JoinSet::new();
         let mut names = BTreeMap::new();
         for (scenario, cut) in plays {
             let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let (turns, cluster) = (Arc::clone(&turns), Arc::clone(&self.cluster));
+            let (commits, level) = (Arc::clone(&self.commits), self.level);
             let worker_image = self.worker_image.clone();
             let expected = expected.iter().find(|(of, _)| *of == scenario);
             let expected = expected.map(|(_, end)| end.clone());
             let of_task = cut.clone();
             let task = tasks.spawn(async move {
                 let _turn = turns.acquire().await.unwrap();
-                let stage = Stage::set(cluster, number, of_task).await;
+                let stage = Stage::set(cluster, commits, number, level, of_task).await;
                 let played = play(&stage, scenario, &worker_image, expected.as_ref()).await;
                 if std::env::var_os("TRANSSHIP_E2E_KEEP").is_none() {
                     stage.clear().await;

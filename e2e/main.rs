@@ -14,6 +14,8 @@
 mod admission;
 mod audit;
 mod bad_input;
+#[path = "bench/build.rs"]
+mod bench_build;
 mod builders;
 mod building;
 mod conflict;

@@ -1,7 +1,9 @@
 //! A build in a pod: a container that brings the context, the builder, and one that publishes the image. The first
 //! and the last stand for what the operator has in their place.
 
-use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod};
 use kube::Api;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -22,21 +24,23 @@ const CREDENTIALS: &str = "/transship/credentials";
 pub(super) const SECRET: &str = "/transship/secrets/password";
 
 /// A namespace with what builds in it need, and registries that have the base images.
-pub(super) struct Workshop {
+pub(crate) struct Workshop {
     pub(super) cluster: Cluster,
     pub(super) namespace: Namespace,
 }
 
 /// How a build ended.
-pub(super) struct Finished {
+pub(crate) struct Finished {
     /// The builder's log.
-    pub(super) log: String,
+    pub(crate) log: String,
     /// Why it failed, if it did.
-    pub(super) failure: Option<Failure>,
+    pub(crate) failure: Option<Failure>,
+    /// How long the container of the builder was there; in whole seconds.
+    pub(crate) duration: Duration,
 }
 
 impl Workshop {
-    pub(super) async fn open(purpose: &str) -> Self {
+    pub(crate) async fn open(purpose: &str) -> Self {
         let cluster = Cluster::shared().await;
         let namespace = cluster.namespace_with(purpose, "baseline");
         for name in ["bases/busybox:1", "bases/capabilities:1"] {
@@ -51,7 +55,7 @@ impl Workshop {
     }
 
     /// A build of the file `Dockerfile`, from a base image of the secure registry.
-    pub(super) fn build(&self, isolation: Isolation) -> Build {
+    pub(crate) fn build(&self, isolation: Isolation) -> Build {
         let base = format!("{}/bases/busybox:1", self.cluster.secure.host);
         let platform = platform().parse().unwrap();
         Build {
@@ -68,7 +72,7 @@ impl Workshop {
     }
 
     /// Builds from a context of these files, and publishes the image to the plain registry.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         name: &str,
         builder: BuilderType,
@@ -111,7 +115,9 @@ impl Workshop {
         })
         .await;
         let log = self.namespace.kubectl(&["logs", name, "--container=build"]);
-        let failure = failure(builder, &pod, &log);
+        let ended = ended(&pod);
+        let duration = duration(&ended);
+        let failure = failure(builder, &pod, &ended, &log);
         if failure.is_none() {
             let publish = self
                 .namespace
@@ -119,7 +125,11 @@ impl Workshop {
             let status = pod.status.unwrap();
             assert_eq!(status.phase.as_deref(), Some("Succeeded"), "{publish}");
         }
-        Finished { log, failure }
+        Finished {
+            log,
+            failure,
+            duration,
+        }
     }
 
     fn pod(&self, name: &str, builder: BuilderType, build: &Build) -> Value {
@@ -212,8 +222,8 @@ fn platform() -> &'static str {
     }
 }
 
-/// What the status of the pod and the log tell, as the operator reads them.
-fn failure(builder: BuilderType, pod: &Pod, log: &str) -> Option<Failure> {
+/// How the container of the builder ended.
+fn ended(pod: &Pod) -> ContainerStateTerminated {
     let status = pod.status.as_ref().unwrap();
     let containers = status.init_container_statuses.iter().flatten();
     let state = containers
@@ -226,11 +236,27 @@ fn failure(builder: BuilderType, pod: &Pod, log: &str) -> Option<Failure> {
     else {
         panic!("the builder has not run: {status:?}")
     };
-    (terminated.exit_code != 0).then(|| {
+    terminated
+}
+
+fn duration(ended: &ContainerStateTerminated) -> Duration {
+    let [start, end] = [&ended.started_at, &ended.finished_at].map(|time| time.as_ref().unwrap().0);
+    (end - start).try_into().unwrap()
+}
+
+/// What the status of the pod and the log tell, as the operator reads them.
+fn failure(
+    builder: BuilderType,
+    pod: &Pod,
+    ended: &ContainerStateTerminated,
+    log: &str,
+) -> Option<Failure> {
+    let reason = pod.status.as_ref().unwrap().reason.as_deref();
+    (ended.exit_code != 0).then(|| {
         builder.builder().failure(&Ended {
-            exit_code: terminated.exit_code,
-            container_reason: terminated.reason.as_deref().unwrap_or_default(),
-            pod_reason: status.reason.as_deref().unwrap_or_default(),
+            exit_code: ended.exit_code,
+            container_reason: ended.reason.as_deref().unwrap_or_default(),
+            pod_reason: reason.unwrap_or_default(),
             log,
         })
     })

@@ -10,15 +10,15 @@ use crate::harness::{Cluster, Namespace};
 static BUILDS: Semaphore = Semaphore::const_new(3);
 
 /// Where builds of a test take place.
-pub(super) struct Workshop {
-    pub(super) cluster: Cluster,
-    pub(super) namespace: Namespace,
+pub(crate) struct Workshop {
+    pub(crate) cluster: Cluster,
+    pub(crate) namespace: Namespace,
     slot: Option<SemaphorePermit<'static>>,
 }
 
 impl Workshop {
     /// In a namespace that enforces Pod Security `baseline`.
-    pub(super) async fn open(purpose: &str) -> Self {
+    pub(crate) async fn open(purpose: &str) -> Self {
         let slot = BUILDS.acquire().await.unwrap();
         let cluster = Cluster::shared().await;
         let namespace = cluster.namespace_with(purpose, "baseline");
@@ -31,17 +31,17 @@ impl Workshop {
     }
 
     /// The base image.
-    pub(super) fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("{}/bases/busybox:1", self.cluster.secure.host)
     }
 
     /// The name of the image of the build `name` in the plain registry.
-    pub(super) fn image(&self, name: &str) -> String {
+    pub(crate) fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.namespace.name)
     }
 
     /// Makes a Secret with these texts.
-    pub(super) fn secret(&self, name: &str, texts: &Value) {
+    pub(crate) fn secret(&self, name: &str, texts: &Value) {
         self.namespace.apply(&json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": name, "namespace": self.namespace.name},
@@ -50,12 +50,12 @@ impl Workshop {
     }
 
     /// Lets others build while this one waits for something else.
-    pub(super) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.slot = None;
     }
 
     /// A spec that builds this Dockerfile, whose `BASE` is the base image, and pushes it as `main`.
-    pub(super) fn spec(&self, name: &str, dockerfile: &str) -> Value {
+    pub(crate) fn spec(&self, name: &str, dockerfile: &str) -> Value {
         json!({
             "source": {"inline": {"dockerfile": dockerfile}},
             "buildArgs": [{"name": "BASE", "value": self.base()}],

@@ -6,14 +6,23 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
+use serde::Serialize;
 use serde_json::{Value, json};
-use transship::api::ImageMirror;
+use transship::api::{ImageBuild, ImageMirror};
 
-/// Fields of the status, and of its runs, that are no part of an end state.
-const TIMES: [&str; 3] = ["lastScanTime", "lastSyncTime", "nextScanTime"];
+/// Fields of the status, and of its runs and builds, that are no part of an end state.
+const TIMES: [&str; 5] = [
+    "lastScanTime",
+    "lastSyncTime",
+    "nextScanTime",
+    "nextCheckTime",
+    // Over the name of the namespace.
+    "inputsHash",
+];
+const TIMES_OF_RUNS: [&str; 4] = ["startTime", "completionTime", "duration", "inputsHash"];
 const COUNTS: [&str; 4] = ["bytes", "blobsCopied", "blobsMounted", "blobsSkipped"];
 
 const THERE: &str = "that is there";
@@ -24,20 +33,28 @@ const GONE: &str = "that is gone";
 pub(super) struct EndState {
     /// What the destinations hold, by registry and tag.
     pub(super) tags: BTreeMap<String, String>,
-    /// Finalizers and status of the mirror; nothing when it is gone.
+    /// Finalizers and status of the mirror; nothing when there is none.
     mirror: Option<Value>,
-    /// Each of the objects that the mirror owns, as what it is and whose.
+    /// The same of the build.
+    build: Option<Value>,
+    /// Each of the objects that they own, as what it is and whose.
     objects: Vec<String>,
-    /// Jobs that have been started from first to last.
-    jobs: usize,
+    /// Jobs and pods of builds that have been started from first to last.
+    started: usize,
+}
+
+/// What the operator of a namespace looks after.
+pub(super) struct LookedAfter {
+    pub(super) mirror: Option<ImageMirror>,
+    pub(super) build: Option<ImageBuild>,
 }
 
 impl EndState {
-    /// Reads it in a namespace. `started` are the names of all Jobs that ever were.
+    /// Reads it in a namespace. `started` are the names of all Jobs and pods of builds that ever were.
     pub(super) async fn read(
         client: &Client,
         namespace: &str,
-        mirror: Option<&ImageMirror>,
+        looked_after: &LookedAfter,
         tags: BTreeMap<String, String>,
         started: &[String],
     ) -> Self {
@@ -45,34 +62,56 @@ impl EndState {
         let jobs = jobs.list(&ListParams::default()).await.unwrap().items;
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
         let maps = maps.list(&ListParams::default()).await.unwrap().items;
+        let LookedAfter { mirror, build } = looked_after;
+        let (mirror, build) = (mirror.as_ref(), build.as_ref());
+        // Those of Jobs are the Job controller's.
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let pods = pods.list(&ListParams::default()).await.unwrap().items;
+        let pods: Vec<Pod> = pods
+            .into_iter()
+            .filter(|pod| started.contains(&pod.name_any()))
+            .collect();
         let owners: Vec<String> = jobs
             .iter()
             .filter_map(kube::ResourceExt::uid)
+            .chain(pods.iter().filter_map(kube::ResourceExt::uid))
             .chain(mirror.and_then(kube::ResourceExt::uid))
+            .chain(build.and_then(kube::ResourceExt::uid))
             .collect();
         let of_job = |job: &Job| describe(job, "Job", &owners, started);
+        let of_pod = |pod: &Pod| describe(pod, "Pod", &owners, started);
         let of_map = |map: &ConfigMap| describe(map, "ConfigMap", &owners, started);
         let maps = maps
             .iter()
             .filter(|map| map.name_any() != "kube-root-ca.crt");
-        let mut objects: Vec<String> = jobs.iter().map(of_job).chain(maps.map(of_map)).collect();
+        let children = jobs.iter().map(of_job).chain(pods.iter().map(of_pod));
+        let mut objects: Vec<String> = children.chain(maps.map(of_map)).collect();
         objects.sort();
         let mut distinct = started.to_vec();
         distinct.sort();
         distinct.dedup();
-        assert_eq!(
-            distinct.len(),
-            started.len(),
+        // Of a build whose pods were not all made, those that were are made again under their names.
+        assert!(
+            build.is_some() || distinct.len() == started.len(),
             "a run was started twice: {started:?}"
         );
         Self {
             tags: tags
                 .into_iter()
-                .map(|(tag, digest)| (tag.replace(namespace, "NAMESPACE"), digest))
+                .map(|(tag, digest)| {
+                    // A list of what refers to an image, which is another each time.
+                    let digest = if tag.contains(":sha256-") {
+                        String::new()
+                    } else {
+                        digest
+                    };
+                    (tag.replace(namespace, "NAMESPACE"), digest)
+                })
                 .collect(),
-            mirror: mirror.map(|mirror| normal_mirror(mirror, namespace)),
+            mirror: mirror.map(|mirror| normal(mirror, &mirror.status, namespace)),
+            build: build.map(|build| normal(build, &build.status, namespace)),
             objects,
-            jobs: started.len(),
+            started: distinct.len(),
         }
     }
 
@@ -107,8 +146,8 @@ fn page(name: &str) -> String {
     }
 }
 
-fn normal_mirror(mirror: &ImageMirror, namespace: &str) -> Value {
-    let mut status = serde_json::to_value(&mirror.status).unwrap();
+fn normal(object: &impl kube::ResourceExt, status: &impl Serialize, namespace: &str) -> Value {
+    let mut status = serde_json::to_value(status).unwrap();
     for time in TIMES {
         if !status[time].is_null() {
             status[time] = json!("TIME");
@@ -117,14 +156,20 @@ fn normal_mirror(mirror: &ImageMirror, namespace: &str) -> Value {
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
         condition["lastTransitionTime"] = json!("TIME");
     }
-    if let Some(run) = status.get_mut("run") {
-        normal_run(run);
+    for current in ["run", "build"] {
+        if let Some(run) = status.get_mut(current) {
+            normal_run(run);
+        }
+    }
+    // It has the times of its build and the UID of the object.
+    if let Some(provenance) = status.pointer_mut("/image/provenance/digest") {
+        *provenance = json!("DIGEST");
     }
     for run in status["history"].as_array_mut().into_iter().flatten() {
         normal_run(run);
     }
-    let text = json!({"finalizers": mirror.finalizers(), "status": status}).to_string();
-    let uid = mirror.uid().unwrap();
+    let text = json!({"finalizers": object.finalizers(), "status": status}).to_string();
+    let uid = object.uid().unwrap();
     let text = text
         .replace(namespace, "NAMESPACE")
         .replace(&uid.chars().take(8).collect::<String>(), "UID");
@@ -136,10 +181,11 @@ fn normal_run(run: &mut Value) {
         return;
     };
     run.remove("job");
+    run.remove("pod");
     for count in COUNTS {
         run.remove(count);
     }
-    for time in ["startTime", "completionTime"] {
+    for time in TIMES_OF_RUNS {
         if let Some(time) = run.get_mut(time) {
             *time = json!("TIME");
         }

@@ -14,6 +14,8 @@ use crate::harness::Proxy;
 pub(super) struct Launch {
     /// The image of the worker pods.
     pub(super) worker_image: String,
+    /// The image of BuildKit.
+    pub(super) builder_image: String,
     /// The one namespace that it watches; its Lease is there, too.
     pub(super) namespace: String,
     /// Where its log goes.
@@ -48,6 +50,10 @@ impl Launch {
         Command::new(assert_cmd::cargo::cargo_bin("transship"))
             .arg("controller")
             .args(["--worker-image", &self.worker_image])
+            .args([
+                "--builder-image",
+                &format!("BuildKit={}", self.builder_image),
+            ])
             .args(["--watch-namespace", &self.namespace])
             .args(["--lease-namespace", &self.namespace])
             // The same after a restart, as that of the only container of a pod: the Lease is its own still.

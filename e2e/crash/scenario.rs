@@ -1,9 +1,10 @@
-//! What happens to a mirror in each scenario, as far as users and registries are concerned. It must not know: the
-//! operator.
+//! What happens to a mirror in each scenario, as far as users and registries are concerned, and which scenarios of
+//! builds there are. It must not know: the operator.
 
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 
+use super::builds;
 use super::stage::{SOURCES, Stage};
 use crate::harness::{Cluster, OneLayerImage};
 
@@ -11,7 +12,7 @@ use crate::harness::{Cluster, OneLayerImage};
 const MANY: usize = 101;
 const MANY_REPOSITORY: &str = "crash/many";
 
-/// One story that ends with a mirror at rest, or without one.
+/// One story that ends with a mirror or a build at rest, or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scenario {
     NewImage,
@@ -25,10 +26,17 @@ pub(super) enum Scenario {
     Prune,
     ImagesAreDeletedWithMirror,
     ManyImages,
+    CommitIsBuilt,
+    AnotherCommitIsBuilt,
+    TagIsAdded,
+    BuildIsRequested,
+    DockerfileIsMended,
+    SpecChangesDuringBuild,
+    TwoPlatforms,
 }
 
 impl Scenario {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const OF_MIRRORS: [Self; 11] = [
         Self::NewImage,
         Self::TwoDestinations,
         Self::SourceMoves,
@@ -41,8 +49,17 @@ impl Scenario {
         Self::ImagesAreDeletedWithMirror,
         Self::ManyImages,
     ];
+    pub(super) const OF_BUILDS: [Self; 7] = [
+        Self::CommitIsBuilt,
+        Self::AnotherCommitIsBuilt,
+        Self::TagIsAdded,
+        Self::BuildIsRequested,
+        Self::DockerfileIsMended,
+        Self::SpecChangesDuringBuild,
+        Self::TwoPlatforms,
+    ];
 
-    /// What all scenarios share.
+    /// What all scenarios of mirrors share.
     pub(super) async fn prepare(cluster: &Cluster) {
         let tags: Vec<_> = (1..=MANY).map(|number| format!("v{number}")).collect();
         let plain = &cluster.plain;
@@ -78,6 +95,13 @@ impl Scenario {
             Self::Prune => prune(stage).await,
             Self::ImagesAreDeletedWithMirror => images_are_deleted_with_mirror(stage).await,
             Self::ManyImages => many_images(stage).await,
+            Self::CommitIsBuilt => builds::commit_is_built(stage).await,
+            Self::AnotherCommitIsBuilt => builds::another_commit_is_built(stage).await,
+            Self::TagIsAdded => builds::tag_is_added(stage).await,
+            Self::BuildIsRequested => builds::build_is_requested(stage).await,
+            Self::DockerfileIsMended => builds::dockerfile_is_mended(stage).await,
+            Self::SpecChangesDuringBuild => builds::spec_changes_during_build(stage).await,
+            Self::TwoPlatforms => builds::two_platforms(stage).await,
         }
     }
 }

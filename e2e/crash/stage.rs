@@ -1,19 +1,21 @@
-//! Where one run of a scenario takes place: a namespace with one mirror, an operator of its own, and the proxy
+//! Where one run of a scenario takes place: a namespace with one mirror or build, an operator of its own, and the proxy
 //! between that and the API server. What a user does is done beside the proxy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use transship::api::ImageMirror;
+use transship::api::{ImageBuild, ImageMirror};
 
-use super::end_state::EndState;
+use super::builds::{BUILD, Commits};
+use super::end_state::{EndState, LookedAfter};
 use super::operator::Launch;
 use crate::harness::{Cluster, Cut, OneLayerImage, Proxy, conditions, eventually};
 
@@ -24,9 +26,10 @@ const MIRROR: &str = "mirror";
 /// An operator that has asked for nothing for so long has nothing to do.
 const QUIET: Duration = Duration::from_millis(700);
 
-/// The namespace, its mirror, and its operator.
+/// The namespace, its mirror or build, and its operator.
 pub(super) struct Stage {
     pub(super) cluster: Arc<Cluster>,
+    pub(super) commits: Arc<Commits>,
     pub(super) namespace: String,
     pub(super) proxy: Arc<Proxy>,
     client: Client,
@@ -35,12 +38,18 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Makes a namespace. The operator is to be ended at `cut`.
-    pub(super) async fn set(cluster: Arc<Cluster>, number: usize, cut: Option<Cut>) -> Self {
+    /// Makes a namespace that enforces this level of Pod Security. The operator is to be ended at `cut`.
+    pub(super) async fn set(
+        cluster: Arc<Cluster>,
+        commits: Arc<Commits>,
+        number: usize,
+        level: &str,
+        cut: Option<Cut>,
+    ) -> Self {
         let client = cluster.client.clone();
         let namespace = format!("crash-{}-{number}", std::process::id());
         let object = json!({"metadata": {
-            "name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            "name": namespace, "labels": {"pod-security.kubernetes.io/enforce": level},
         }});
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let object = serde_json::from_value(object).unwrap();
@@ -61,6 +70,7 @@ impl Stage {
             proxy: Arc::new(Proxy::start(client.clone(), cut).await),
             mirrors: Api::namespaced(client.clone(), &namespace),
             cluster,
+            commits,
             namespace,
             client,
             directory: tempfile::tempdir().unwrap(),
@@ -70,6 +80,7 @@ impl Stage {
     pub(super) fn launch(&self, worker_image: &str) -> Launch {
         Launch {
             worker_image: worker_image.to_owned(),
+            builder_image: format!("{}/builders/buildkit:1", self.cluster.plain.host),
             namespace: self.namespace.clone(),
             directory: self.directory.path().to_owned(),
             proxy: Arc::clone(&self.proxy),
@@ -135,7 +146,7 @@ impl Stage {
                 "stringData": {"ca.crt": self.cluster.secure.authority()},
             }),
         ];
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api: Api<Secret> = self.api();
         for secret in secrets {
             let name = secret["metadata"]["name"].as_str().unwrap();
             api.patch(name, &user(), &Patch::Apply(&secret))
@@ -226,7 +237,7 @@ impl Stage {
 
     /// Waits for the only Job to be as wanted.
     pub(super) async fn job(&self, what: &str, wanted: impl Fn(&Job) -> bool) {
-        let jobs: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
+        let jobs: Api<Job> = self.api();
         eventually(what, || async {
             let jobs = jobs.list(&ListParams::default()).await.unwrap().items;
             let found = jobs.first().is_some_and(&wanted);
@@ -286,15 +297,19 @@ impl Stage {
             );
         }
         let mirror = self.mirrors.get_opt(MIRROR).await.unwrap();
-        let started = self.proxy.jobs();
-        EndState::read(
-            &self.client,
-            &self.namespace,
-            mirror.as_ref(),
-            tags,
-            &started,
-        )
-        .await
+        let build = self.api::<ImageBuild>().get_opt(BUILD).await.unwrap();
+        let looked_after = LookedAfter { mirror, build };
+        let started = self.proxy.started();
+        EndState::read(&self.client, &self.namespace, &looked_after, tags, &started).await
+    }
+
+    /// Objects of the namespace.
+    pub(super) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// The end of the log of the operator.
@@ -325,6 +340,6 @@ impl Drop for Stage {
 }
 
 /// Applies like `kubectl apply --server-side`.
-fn user() -> PatchParams {
+pub(super) fn user() -> PatchParams {
     PatchParams::apply("user").force()
 }

@@ -95,8 +95,8 @@ struct Seen {
     watches: usize,
     under_way: usize,
     last: Option<Instant>,
-    /// The names of Jobs that the API server has created.
-    jobs: Vec<String>,
+    /// The names of Jobs and pods that the API server has created.
+    started: Vec<String>,
 }
 
 impl Proxy {
@@ -150,15 +150,16 @@ impl Proxy {
         self.shared.seen().points.clone()
     }
 
-    /// The names of the Jobs that were created, in their order.
-    pub(crate) fn jobs(&self) -> Vec<String> {
-        self.shared.seen().jobs.clone()
+    /// The names of the Jobs and pods that were created, in their order.
+    pub(crate) fn started(&self) -> Vec<String> {
+        self.shared.seen().started.clone()
     }
 
-    /// Whether the operator that runs watches mirrors and Jobs, and has asked for nothing else for so long.
+    /// Whether the operator that runs watches mirrors and Jobs, builds and pods, and has asked for nothing else for
+    /// so long.
     pub(crate) fn is_quiet_for(&self, time: Duration) -> bool {
         let seen = self.shared.seen();
-        seen.watches >= 2
+        seen.watches >= 4
             && seen.under_way == 0
             && seen.last.is_some_and(|last| last.elapsed() >= time)
     }
@@ -225,10 +226,11 @@ impl Shared {
             return Response::from_parts(parts, body);
         }
         let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap();
-        if kind == "POST jobs" && parts.status == StatusCode::CREATED {
-            let job: Value = serde_json::from_slice(&body).unwrap();
-            let name = job["metadata"]["name"].as_str().unwrap();
-            self.seen().jobs.push(name.to_owned());
+        if matches!(kind.as_str(), "POST jobs" | "POST pods") && parts.status == StatusCode::CREATED
+        {
+            let created: Value = serde_json::from_slice(&body).unwrap();
+            let name = created["metadata"]["name"].as_str().unwrap();
+            self.seen().started.push(name.to_owned());
         }
         if moment.is_some() {
             return self.cut();
