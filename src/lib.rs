@@ -24,6 +24,7 @@
 //! `controller` and `cli` (which prints the definitions and reads mirrors from files) may name the `kube` crate.
 
 pub mod api;
+pub mod attestation;
 pub mod build;
 pub mod builder;
 pub mod cli;
@@ -36,7 +37,6 @@ pub mod git;
 pub mod inspect;
 pub mod oci;
 pub mod packed;
-pub mod provenance;
 pub mod reason;
 pub mod registry;
 pub mod tag_selection;

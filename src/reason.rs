@@ -84,6 +84,8 @@ pub enum Reason {
     StorageFailed,
     /// The worker did not finish: its pod failed or ran out of time.
     RunFailed,
+    /// What finds out what is in an image failed, or left something else.
+    ScanFailed,
     /// The worker reported success, but the destination holds something else.
     DestinationMismatch,
     /// A destination tag that this mirror wrote was moved or deleted by someone else.
@@ -226,6 +228,7 @@ impl Reason {
             | Self::Evicted
             | Self::PodLost
             | Self::RunFailed
+            | Self::ScanFailed
             | Self::DestinationMismatch => Class::Transient,
         }
     }

@@ -7,6 +7,7 @@
     reason = "what tests share fails like a test: by panicking"
 )]
 
+mod attestation;
 mod bad_specs;
 mod build;
 mod cli;
@@ -18,7 +19,6 @@ mod git;
 mod gitops;
 mod monitoring;
 mod protocol;
-mod provenance;
 mod registry;
 mod support;
 mod transports;

@@ -1,9 +1,12 @@
-//! What is attached to an image: its provenance, which says what it was built from, and who says so.
+//! What is attached to an image: its provenance, which says what it was built from, and who says so; and its bill of
+//! materials, which says what is in it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rstest::rstest;
 use serde_json::{Value, json};
 use transship::api::{AttachedProvenance, ImageBuildStatus};
+use transship::attestation::SBOM_PREDICATE_TYPE;
 
 use super::workshop::Workshop;
 use crate::harness::{Build, run, try_run};
@@ -11,7 +14,7 @@ use crate::harness::{Build, run, try_run};
 const DOCKERFILE: &str = "ARG BASE\nFROM ${BASE}\nRUN touch /done\n";
 
 /// The layer of the attestation of an image, after a look at whether it is listed beside the image.
-async fn read(workshop: &Workshop, image: &str, attached: &AttachedProvenance) -> Value {
+async fn read(workshop: &Workshop, image: &str, attached: &str) -> Value {
     let (registry, name) = (&workshop.cluster.plain, workshop.image("app"));
     let manifest = |reference: &str| -> Value {
         serde_json::from_str(&registry.manifest(reference).unwrap()).unwrap()
@@ -20,9 +23,9 @@ async fn read(workshop: &Workshop, image: &str, attached: &AttachedProvenance) -
     let list = manifest(&format!("{name}:{}", image.replace(':', "-")));
     let mut listed = list["manifests"].as_array().unwrap().iter();
     let count = listed.clone().count();
-    let entry = listed.find(|entry| entry["digest"] == attached.digest.as_str());
+    let entry = listed.find(|entry| entry["digest"] == attached);
     assert!(entry.is_some() && count == 1, "{list}");
-    let attestation = manifest(&format!("{name}@{}", attached.digest));
+    let attestation = manifest(&format!("{name}@{attached}"));
     assert_eq!(attestation["subject"]["digest"], image);
     let layer = attestation["layers"][0]["digest"].as_str().unwrap();
     let content = registry.blob(&name, layer).await;
@@ -42,7 +45,7 @@ async fn an_image_says_what_it_was_built_from() {
     let status = build.wait_ready().await;
     let (image, attached) = attached(&status);
     assert!(!attached.signed);
-    let statement = read(&workshop, &image, &attached).await;
+    let statement = read(&workshop, &image, &attached.digest).await;
     let (_, encoded) = image.split_once(':').unwrap();
     assert_eq!(statement["subject"][0]["digest"]["sha256"], encoded);
     let predicate = &statement["predicate"];
@@ -87,7 +90,7 @@ async fn a_key_signs_and_nothing_is_built_before_it_is_there() {
     let status = build.wait_ready().await;
     let (image, attached) = attached(&status);
     assert!(attached.signed);
-    let bundle = read(&workshop, &image, &attached).await;
+    let bundle = read(&workshop, &image, &attached.digest).await;
     let envelope = &bundle["dsseEnvelope"];
     let bytes = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
     let payload = bytes(&envelope["payload"]);
@@ -108,4 +111,34 @@ async fn a_key_signs_and_nothing_is_built_before_it_is_there() {
     let verified =
         try_run(&[&command[..], &[&public, "-signature", &signature, &message]].concat());
     assert_eq!(verified.unwrap().trim(), "Verified OK");
+}
+
+/// A package of Python, in a layer above the base.
+const WITH_PACKAGE: &str = "ARG BASE\nFROM ${BASE}\n\
+    COPY METADATA /usr/lib/python3/dist-packages/spline-4.2.1.dist-info/METADATA\n";
+
+#[rstest]
+#[case::buildkit("BuildKit")]
+#[case::buildah("Buildah")]
+#[case::kaniko("Kaniko")]
+#[case::img("Img")]
+#[tokio::test]
+async fn an_image_says_what_is_in_it(#[case] builder: &str) {
+    let workshop = Workshop::open("building-sbom").await;
+    let mut spec = workshop.spec("app", WITH_PACKAGE);
+    let metadata = "Metadata-Version: 2.1\nName: spline\nVersion: 4.2.1\n";
+    spec["source"]["inline"]["files"] = json!({"METADATA": metadata});
+    spec["builder"] = json!({"type": builder});
+    spec["attest"] = json!({"sbom": true, "provenance": false});
+    let build = Build::apply(&workshop.cluster, &workshop.namespace, "app", &spec);
+    let image = build.wait_ready().await.image.unwrap();
+    assert_eq!(image.provenance, None);
+    let sbom = image.sbom.unwrap().digest;
+    let statement = read(&workshop, &image.digest, &sbom).await;
+    let (_, encoded) = image.digest.split_once(':').unwrap();
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], encoded);
+    assert_eq!(statement["predicateType"], SBOM_PREDICATE_TYPE);
+    let packages = statement["predicate"]["packages"].as_array().unwrap();
+    let found = packages.iter().find(|package| package["name"] == "spline");
+    assert_eq!(found.unwrap()["versionInfo"], "4.2.1");
 }

@@ -1,6 +1,7 @@
 //! What goes wrong, what it is called, and that the next good build succeeds.
 
-use serde_json::json;
+use rstest::rstest;
+use serde_json::{Value, json};
 
 use super::workshop::Workshop;
 use crate::harness::Build;
@@ -50,5 +51,30 @@ async fn what_is_missing_is_named_and_its_arrival_is_noticed() {
     assert_eq!(status.build, None);
     workshop.secret("late", &json!({"password": "here"}));
     build.request();
+    build.wait_ready().await;
+}
+
+#[rstest]
+#[case::no_node(|spec: &mut Value| spec["pod"] = json!({"nodeSelector": {"kind": "nowhere"}}), "didn't match")]
+#[case::no_image(|spec: &mut Value| spec["builder"]["image"] = json!("nowhere.test/builder:1"), "nowhere.test/builder:1")]
+#[tokio::test]
+async fn a_pod_that_never_starts_ends_with_what_kept_it(
+    #[case] change: fn(&mut Value),
+    #[case] obstacle: &str,
+) {
+    let workshop = Workshop::open("building-unstarted").await;
+    let good = workshop.spec("app", "ARG BASE\nFROM ${BASE}\nRUN touch /done\n");
+    let mut spec = good.clone();
+    spec["timeout"] = json!("20s");
+    change(&mut spec);
+    let build = Build::apply(&workshop.cluster, &workshop.namespace, "app", &spec);
+    let failure = build.wait_failed("TimedOut").await.last_failure.unwrap();
+    assert_eq!(failure.class, "Timeout");
+    assert!(failure.message.contains(obstacle), "{failure:?}");
+    let pods = workshop
+        .namespace
+        .kubectl(&["get", "pods", "--output=name"]);
+    assert_eq!(pods, "");
+    build.change(&good);
     build.wait_ready().await;
 }

@@ -342,8 +342,13 @@ pub struct Attestations {
     #[serde(default = "provenance")]
     pub provenance: bool,
 
-    /// Where the private key is that signs it: PEM, PKCS#8, ECDSA on P-256, not encrypted. Without one the provenance
-    /// is not signed.
+    /// Whether a bill of materials is attached (SPDX): a scanner finds out which packages are in the image, before it is
+    /// pushed. Needs a scanner in the operator's configuration.
+    #[serde(default)]
+    pub sbom: bool,
+
+    /// Where the private key is that signs the provenance: PEM, PKCS#8, ECDSA on P-256, not encrypted. Without one it is not
+    /// signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_secret_ref: Option<SecretKeyReference>,
 }
@@ -352,6 +357,7 @@ impl Default for Attestations {
     fn default() -> Self {
         Self {
             provenance: provenance(),
+            sbom: false,
             key_secret_ref: None,
         }
     }

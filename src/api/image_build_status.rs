@@ -96,6 +96,9 @@ pub struct BuiltImage {
     /// The provenance that is attached to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<AttachedProvenance>,
+    /// The bill of materials that is attached to it. With several platforms each of their images has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sbom: Option<AttachedSbom>,
 }
 
 /// The image of one platform.
@@ -108,6 +111,9 @@ pub struct PlatformImage {
     /// The digest of its image.
     #[schemars(length(max = 135))]
     pub digest: String,
+    /// The bill of materials that is attached to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sbom: Option<AttachedSbom>,
 }
 
 /// A provenance that a registry holds beside its image.
@@ -119,6 +125,15 @@ pub struct AttachedProvenance {
     pub digest: String,
     /// Whether it is signed.
     pub signed: bool,
+}
+
+/// A bill of materials that a registry holds beside its image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AttachedSbom {
+    /// The digest of the artifact that refers to the image.
+    #[schemars(length(max = 135))]
+    pub digest: String,
 }
 
 /// What a build is made of.

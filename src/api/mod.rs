@@ -82,8 +82,9 @@ pub use image_build::{
     BuildRetry, BuildSecret, Builder, BuilderType, ImageBuild, ImageBuildSpec, Isolation,
 };
 pub use image_build_status::{
-    AttachedProvenance, BaseImage, BuildFailureStatus, BuildRecord, BuildResult, BuildStatus,
-    BuildTrigger, BuilderStatus, BuiltImage, ImageBuildStatus, PlatformImage, SourceStatus,
+    AttachedProvenance, AttachedSbom, BaseImage, BuildFailureStatus, BuildRecord, BuildResult,
+    BuildStatus, BuildTrigger, BuilderStatus, BuiltImage, ImageBuildStatus, PlatformImage,
+    SourceStatus,
 };
 pub use image_mirror::{Destination, DriftPolicy, ImageMirror, ImageMirrorSpec};
 pub use image_mirror_status::{

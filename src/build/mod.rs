@@ -3,7 +3,8 @@
 //!
 //! A build is a pod with three containers, one after the other: `build-fetch` brings the context to
 //! [`CONTEXT_DIRECTORY`], a builder makes an image of it in [`OUTPUT_DIRECTORY`], `build-publish`
-//! pushes that. Only the middle one runs code of users, and it gets neither plan nor credentials.
+//! pushes that. Only the middle one runs code of users, and it gets neither plan nor credentials. A scanner may come
+//! before the last one, and leave a bill of materials.
 
 mod dockerfile;
 mod failure;
@@ -39,6 +40,10 @@ pub const SOURCE_DATE_EPOCH_FILE: &str = "/workspace/source-date-epoch";
 pub const BASE_IMAGES_FILE: &str = "/workspace/base-images";
 /// The directory that the builder gets as its context.
 pub const CONTEXT_DIRECTORY: &str = "/workspace/context";
+/// Where the volume is mounted that the scanner leaves its bill of materials in.
+pub const SBOM_DIRECTORY: &str = "/sbom";
+/// The bill of materials in [`SBOM_DIRECTORY`]: SPDX, in JSON.
+pub const SBOM_FILE: &str = "sbom.spdx.json";
 /// Where the volume is mounted that the builder leaves its image in.
 pub const OUTPUT_DIRECTORY: &str = "/out";
 /// The OCI image layout in [`OUTPUT_DIRECTORY`]: see [`ImageForm::Layout`].

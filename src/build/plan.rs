@@ -112,6 +112,9 @@ pub struct PlannedOutput {
     pub annotations: BTreeMap<String, String>,
     /// What the builder leaves.
     pub image: ImageForm,
+    /// Whether a scanner leaves a bill of materials, which is attached to the image.
+    #[serde(default)]
+    pub sbom: bool,
 }
 
 /// What a builder leaves in [`OUTPUT_DIRECTORY`](super::OUTPUT_DIRECTORY).

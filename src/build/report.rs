@@ -59,6 +59,9 @@ pub struct Published {
     pub blobs_mounted: u64,
     /// Blobs that were there.
     pub blobs_skipped: u64,
+    /// The digest of the bill of materials that was attached, if one was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sbom: Option<Digest>,
 }
 
 impl<T: Serialize> StageReport<T> {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::LogArguments;
 use crate::build::{
     BASE_IMAGES_FILE, CONTEXT_DIRECTORY, FILES_DIRECTORY, OUTPUT_DIRECTORY, PLAN_DIRECTORY,
-    PLAN_FILE, SOURCE_DATE_EPOCH_FILE, WORKSPACE_DIRECTORY,
+    PLAN_FILE, SBOM_DIRECTORY, SOURCE_DATE_EPOCH_FILE, WORKSPACE_DIRECTORY,
 };
 use crate::worker::build::{FetchOptions, PublishOptions, StageOptions, run_fetch, run_publish};
 use crate::worker::{
@@ -129,6 +129,10 @@ pub(super) struct PublishArguments {
     /// The volume that the builder has written to
     #[arg(long, value_name = "DIRECTORY", default_value = OUTPUT_DIRECTORY)]
     output: PathBuf,
+
+    /// The volume that the scanner has written to, if there was one
+    #[arg(long, value_name = "DIRECTORY", default_value = SBOM_DIRECTORY)]
+    sbom: PathBuf,
 }
 
 impl PublishArguments {
@@ -136,6 +140,7 @@ impl PublishArguments {
         let options = PublishOptions {
             stage: self.stage.start()?,
             output: self.output,
+            sbom: self.sbom,
         };
         let outcome = Box::pin(run_publish(&options, cancel)).await?;
         Ok(ExitCode::from(outcome.exit_code()))

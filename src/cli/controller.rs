@@ -62,6 +62,10 @@ pub(super) struct Arguments {
     #[arg(long = "builder-image", value_name = "BUILDER=IMAGE", value_parser = builder_image)]
     builder_images: Vec<(BuilderType, String)>,
 
+    /// Image with Syft, which finds out what is in an image, for builds with attest.sbom
+    #[arg(long, value_name = "IMAGE")]
+    scanner_image: Option<String>,
+
     /// Filter of system calls for builders that mount: Unset (the kubelet's default), Unconfined, or Localhost/PATH of
     /// a profile that every node has below its seccomp directory
     #[arg(long, value_name = "PROFILE", default_value = "Unset", value_parser = seccomp_filter)]
@@ -126,6 +130,7 @@ impl Arguments {
             metrics_address,
             concurrency,
             builder_images,
+            scanner_image,
             builder_seccomp,
             log,
         } = self;
@@ -140,6 +145,7 @@ impl Arguments {
             watch_namespaces,
             concurrency,
             builder_images: builder_images.into_iter().collect(),
+            scanner_image,
             builder_seccomp,
         };
         controller::run(options, cancel).await?;

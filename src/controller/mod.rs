@@ -87,6 +87,8 @@ pub struct Options {
     pub concurrency: u16,
     /// The images of the builders, for builds that name none.
     pub builder_images: BTreeMap<BuilderType, String>,
+    /// The image of what finds out what is in an image, for builds that want a bill of materials.
+    pub scanner_image: Option<String>,
     /// The filter of system calls for builders that mount.
     pub builder_seccomp: SeccompFilter,
 }
@@ -176,6 +178,7 @@ async fn operate(
         },
         builders: Builders {
             images: options.builder_images.clone(),
+            scanner: options.scanner_image.clone(),
             seccomp: options.builder_seccomp.clone(),
         },
         user_namespaces: UserNamespaces::default(),

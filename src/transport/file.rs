@@ -108,15 +108,16 @@ pub(super) fn read_stream(
         let file = blocking(&place, move || open_regular(&root, &name))
             .await?
             .ok_or(missing)?;
-        Ok::<_, Error>(read_file(place, file, offset))
+        Ok::<_, Error>(read_file(place, Arc::new(file), offset))
     }
     .into_stream()
     .try_flatten()
     .boxed()
 }
 
-fn read_file(place: String, file: File, offset: u64) -> ByteStream {
-    let state = (place, Arc::new(file), offset);
+/// The bytes of an open file from `offset` on. Messages call it `place`.
+pub(crate) fn read_file(place: String, file: Arc<File>, offset: u64) -> ByteStream {
+    let state = (place, file, offset);
     stream::try_unfold(state, |(place, file, offset)| async move {
         let reader = Arc::clone(&file);
         let piece = blocking(&place, move || {

@@ -26,11 +26,12 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
 
+pub(crate) use self::archive::blocking;
 pub use self::content::{BlobReader, VerifiedBlob};
 pub use self::directory::{DirectoryDestination, DirectorySource};
 pub use self::docker::{DockerArchiveDestination, DockerArchiveSource, DockerDaemon};
 pub use self::error::{BlobError, Error};
-pub(crate) use self::file::open_foreign;
+pub(crate) use self::file::{open_foreign, read_file};
 pub use self::layout::{LayoutArchiveDestination, LayoutDestination, LayoutSource};
 pub use self::location::{Location, LocationError, Name};
 pub use self::registry::RegistryRepository;

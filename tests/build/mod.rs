@@ -63,7 +63,7 @@ impl Pod {
             directory: tempfile::tempdir().unwrap(),
         };
         std::fs::write(pod.path(PLAN_FILE), packed::pack(plan).unwrap()).unwrap();
-        for name in ["workspace", "scratch", "out"] {
+        for name in ["workspace", "scratch", "out", "sbom"] {
             std::fs::create_dir(pod.path(name)).unwrap();
         }
         pod
@@ -100,7 +100,12 @@ impl Pod {
     }
 
     async fn publish(&self) -> Ended {
-        self.run("build-publish", &["output"]).await
+        self.run("build-publish", &["output", "sbom"]).await
+    }
+
+    /// Writes a file, in the place of another container.
+    fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.path(name), content).unwrap();
     }
 
     /// Runs a stage with the directories of the pod. It does not hold up the servers of the test.

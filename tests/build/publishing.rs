@@ -1,7 +1,11 @@
 //! What becomes of what builders leave.
 
+use std::collections::BTreeSet;
+
 use axum::http::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
+use transship::attestation::{IN_TOTO, SBOM_PREDICATE_TYPE};
 use transship::oci::{Digest, MediaType};
 
 use super::output::{Layout, layer};
@@ -174,4 +178,83 @@ async fn a_registry_that_refuses_is_named() {
         (json!("Registry"), json!("AuthenticationFailed"))
     );
     assert_eq!(registry.count(&Method::PUT, Endpoint::Manifest), 0);
+}
+
+fn with_sbom(registry: &Registry) -> Pod {
+    Pod::new(&plan_to_publish(registry.host(), &json!({"sbom": true})))
+}
+
+/// What a scanner has found, with what it must not lose: numbers, and texts that look like an end.
+const SBOM: &str =
+    r#"{"spdxVersion":"SPDX-2.3","name":"app","packages":[{"name":"}\"é","n":1.10}]}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bill_of_materials_is_attached_as_it_was_written() {
+    let registry = Registry::start().await;
+    let pod = with_sbom(&registry);
+    let (_, image) = Layout::with_image(pod.path("out/layout"));
+    pod.write("sbom/sbom.spdx.json", SBOM);
+    let published = pod.publish().await.succeeded();
+    let attached = published["sbom"].as_str().unwrap();
+    let (digest, artifact) = manifest(&registry, attached);
+    assert_eq!(digest.as_str(), attached);
+    assert_eq!(artifact["subject"]["digest"], json!(image));
+    assert_eq!(artifact["artifactType"], IN_TOTO);
+    let annotation = &artifact["annotations"]["in-toto.io/predicate-type"];
+    assert_eq!(annotation, SBOM_PREDICATE_TYPE);
+    let layer: Digest = artifact["layers"][0]["digest"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let statement = registry.blob("team/app", &layer).unwrap();
+    let statement = String::from_utf8(statement.to_vec()).unwrap();
+    assert!(
+        statement.ends_with(&format!("\"predicate\":{SBOM}}}")),
+        "{statement}"
+    );
+    let statement: Value = serde_json::from_str(&statement).unwrap();
+    let (_, encoded) = image.as_str().split_once(':').unwrap();
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], encoded);
+    assert_eq!(statement["predicateType"], SBOM_PREDICATE_TYPE);
+    registry.assert_never_incomplete();
+    // Doing it again leaves one.
+    assert_eq!(pod.publish().await.succeeded()["sbom"], attached);
+}
+
+#[rstest]
+#[case::none(None, "bill of materials")]
+#[case::cut(Some(r#"{"spdxVersion":"SPDX-2.3","packages":["#), "no SPDX document")]
+#[case::two(
+    Some(r#"{"spdxVersion":"SPDX-2.3"}, "subject": [], "x": {}"#),
+    "no SPDX document"
+)]
+#[case::other(Some(r#"{"bomFormat":"CycloneDX"}"#), "no SPDX document")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_bill_of_materials_is_not_attached(
+    #[case] content: Option<&str>,
+    #[case] expected: &str,
+) {
+    let registry = Registry::start().await;
+    let pod = with_sbom(&registry);
+    let (_, image) = Layout::with_image(pod.path("out/layout"));
+    if let Some(content) = content {
+        pod.write("sbom/sbom.spdx.json", content);
+    }
+    let failure = pod.publish().await.failed();
+    assert_eq!(failure["reason"], "ScanFailed");
+    let message = failure["message"].as_str().unwrap();
+    assert!(message.contains(expected), "{message}");
+    let manifests = registry.requests().into_iter();
+    let manifests =
+        manifests.filter(|asked| asked.method == Method::PUT && asked.path.contains("/manifests/"));
+    let written: BTreeSet<_> = manifests.map(|asked| asked.path).collect();
+    let tags = ["main", "v1"].map(|tag| format!("/v2/team/app/manifests/{tag}"));
+    let image = format!("/v2/team/app/manifests/{image}");
+    assert!(
+        written
+            .iter()
+            .all(|path| tags.contains(path) || *path == image),
+        "{written:?}"
+    );
 }

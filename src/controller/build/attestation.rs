@@ -9,12 +9,12 @@ use super::source::{of_failure, source_failure};
 use super::wanted::Wanted;
 use super::{Error, Reconciler, registry};
 use crate::api::{AttachedProvenance, Attestations, BaseImage, BuiltImage};
+use crate::attestation::{AttachError, SigningKey, Statement, attach};
 use crate::build::{BuildFailure, FailureClass};
 use crate::controller::registries::{Registries, naming_secret, secret_not_found};
 use crate::controller::request::{RequestError, request};
 use crate::copy::{Failure, Side};
 use crate::oci::Digest;
-use crate::provenance::{AttachError, SigningKey, Statement, attach};
 use crate::reason::Reason;
 
 /// The key to sign with, if one is named, or why it cannot be used.

@@ -1,20 +1,16 @@
 //! Ends an attempt: reads what its pod left, asks the registry, and writes down what became of the build.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
 use super::observation::{self, Ending, Stage};
 use super::outcome::{Failed, failure, naming_secret, retry_pause};
 use super::secrets::SecretValues;
-use super::start::SANDBOX_PATIENCE;
 use super::status::end_build;
 use super::wanted::{Wanted, builder_type};
 use super::{Error, NEXT_STEP, Reconciler, inputs, registry};
-use crate::api::{BaseImage, BuildResult, ImageBuildStatus, Isolation, has_ended};
+use crate::api::{BaseImage, BuildResult, ImageBuildStatus, has_ended};
 use crate::build::{BuildFailure, FailureClass, Published};
 use crate::controller::events::Severity;
 use crate::reason::Reason;
@@ -143,13 +139,17 @@ impl Reconciler<'_> {
         let others: Vec<_> = pods.iter().copied().filter(|pod| !has_ended(pod)).collect();
         self.attempts.remove_all(&others, &self.uid).await?;
         // Ours say everything in their report.
-        let tail = (stage == Some(Stage::Build)).then(|| tail(&log));
+        let tail = matches!(stage, Some(Stage::Build | Stage::Scan)).then(|| tail(&log));
         self.fail(failed, tail.filter(|tail| !tail.is_empty()))
             .await
     }
 
     /// The build has failed; it is tried again if that may help.
-    async fn fail(&self, failed: Failed, log_tail: Option<String>) -> Result<Action, Error> {
+    pub(super) async fn fail(
+        &self,
+        failed: Failed,
+        log_tail: Option<String>,
+    ) -> Result<Action, Error> {
         let previous = self.previous();
         let build = previous.build.clone().unwrap_or_default();
         let shown = failed.status(build.number, log_tail);
@@ -217,63 +217,6 @@ impl Reconciler<'_> {
         end_build(&mut status, BuildResult::Cancelled, None, limits, self.now);
         self.write(&status).await?;
         self.tell(Severity::Normal, failure.reason, failure.message)
-            .await;
-        Ok(Action::requeue(NEXT_STEP))
-    }
-
-    /// Leaves the user namespace for good if a node does not start a pod with one.
-    pub(super) async fn leave_user_namespace(
-        &self,
-        pods: &[&Pod],
-    ) -> Result<Option<Action>, Error> {
-        let is_refused = |pod: &Pod| {
-            let created = pod.creation_timestamp().map_or(self.now, |time| time.0);
-            let waited = Duration::try_from(self.now.duration_since(created)).unwrap_or_default();
-            let has_user_namespace = pod
-                .spec
-                .as_ref()
-                .is_some_and(|spec| spec.host_users == Some(false));
-            has_user_namespace && waited >= SANDBOX_PATIENCE && observation::has_no_sandbox(pod)
-        };
-        if !pods.iter().any(|pod| is_refused(pod)) {
-            return Ok(None);
-        }
-        if self.falls_back() {
-            return self.fall_back(pods).await.map(Some);
-        }
-        self.attempts.remove_all(pods, &self.uid).await?;
-        let failure = BuildFailure {
-            class: FailureClass::Dockerfile,
-            reason: Reason::UserNamespaceRefused,
-            message: "the node does not start a pod with a user namespace (hostUsers: false): that needs Kubernetes 1.33, \
-                      containerd 2.0 or CRI-O 1.25, runc 1.2 or crun 1.9, and Linux 6.3; or set builder.isolation Rootless"
-                .to_owned(),
-        };
-        self.fail(Failed::new(failure), None).await.map(Some)
-    }
-
-    /// Whether there is another isolation to try.
-    fn falls_back(&self) -> bool {
-        let builder = self
-            .object
-            .status
-            .as_ref()
-            .and_then(|status| status.builder.as_ref());
-        self.object.spec.builder.isolation == Isolation::Auto
-            && builder.is_some_and(|builder| builder.isolation == Isolation::UserNamespace)
-    }
-
-    /// Tries the build at once without a user namespace.
-    async fn fall_back(&self, pods: &[&Pod]) -> Result<Action, Error> {
-        self.context.user_namespaces.refused(self.now);
-        self.attempts.remove_all(pods, &self.uid).await?;
-        let mut status = self.previous();
-        if let Some(build) = &mut status.build {
-            build.retry_time = Some(Time(self.now));
-        }
-        self.write(&status).await?;
-        let message = "nodes have no user namespaces for pods; builds go on without".to_owned();
-        self.tell(Severity::Normal, Reason::UserNamespaceRefused, message)
             .await;
         Ok(Action::requeue(NEXT_STEP))
     }

@@ -18,6 +18,8 @@ const MEMORY: Duration = Duration::from_hours(1);
 pub(crate) struct Builders {
     /// The image of each builder that can be used without naming one.
     pub(crate) images: BTreeMap<BuilderType, String>,
+    /// The image of what finds out what is in an image, if builds may want that.
+    pub(crate) scanner: Option<String>,
     /// The filter of system calls for builders that mount.
     pub(crate) seccomp: SeccompFilter,
 }

@@ -40,6 +40,7 @@ mod status;
 mod step;
 mod surroundings;
 mod tags;
+mod unstarted;
 mod wanted;
 
 use std::collections::BTreeSet;
@@ -237,13 +238,19 @@ impl Reconciler<'_> {
         if let Some(action) = self.leave_user_namespace(pods).await? {
             return Ok(action);
         }
+        if let Some(action) = self.give_up(pods).await? {
+            return Ok(action);
+        }
         let previous = self.previous();
         let number = previous.build.as_ref().map_or(0, |build| build.number);
         let doing = observation::activity(pods);
         let input = self.input(&previous);
         let status = input.building(&format!("build {number}: {doing}"));
         self.write(&input.nothing_handled(status)).await?;
-        Ok(Action::requeue(FOLLOW_PERIOD))
+        let left = unstarted::time_left(pods, self.now);
+        Ok(Action::requeue(
+            left.map_or(FOLLOW_PERIOD, |left| left.min(FOLLOW_PERIOD)),
+        ))
     }
 
     /// Sees whether there is something to build.

@@ -8,7 +8,9 @@ use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::pod::{BUILD, BUILD_ANNOTATION, FETCH, PLATFORMS_ANNOTATION, PUBLISH, SPEC_ANNOTATION};
+use super::pod::{
+    BUILD, BUILD_ANNOTATION, FETCH, PLATFORMS_ANNOTATION, PUBLISH, SCAN, SPEC_ANNOTATION,
+};
 use crate::api::{
     BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BuildStatus, BuilderStatus,
     SourceStatus, has_ended, is_controlled_by, pod_phase,
@@ -151,18 +153,21 @@ pub(super) enum Stage {
     Fetch,
     /// They are built.
     Build,
+    /// What is in the image is found out.
+    Scan,
     /// The image is pushed.
     Publish,
 }
 
 impl Stage {
-    const ALL: [Self; 3] = [Self::Fetch, Self::Build, Self::Publish];
+    const ALL: [Self; 4] = [Self::Fetch, Self::Build, Self::Scan, Self::Publish];
 
     /// The name of its container.
     pub(super) const fn container(self) -> &'static str {
         match self {
             Self::Fetch => FETCH,
             Self::Build => BUILD,
+            Self::Scan => SCAN,
             Self::Publish => PUBLISH,
         }
     }
@@ -172,6 +177,7 @@ impl Stage {
         match self {
             Self::Fetch => "fetching the source",
             Self::Build => "building",
+            Self::Scan => "finding out what is in the image",
             Self::Publish => "pushing the image",
         }
     }
@@ -198,6 +204,11 @@ fn running_stage(pod: &Pod) -> Option<Stage> {
         let state = stage.state(pod);
         state.is_some_and(|state| state.running.is_some())
     })
+}
+
+/// Whether a pod has something before it, and runs nothing.
+pub(super) fn is_waiting(pod: &Pod) -> bool {
+    !has_ended(pod) && running_stage(pod).is_none()
 }
 
 /// What keeps a pod from going on, in the words of the kubelet or the scheduler.
@@ -269,7 +280,7 @@ pub(super) fn ending(pod: &Pod) -> Ending {
         let failure = match stage {
             Stage::Fetch => failure_of::<Fetched>(ended),
             Stage::Publish => failure_of::<Published>(ended),
-            Stage::Build => None,
+            Stage::Build | Stage::Scan => None,
         };
         if let Some(failure) = failure {
             return Ending::StageFailed(stage, failure);

@@ -217,10 +217,18 @@ fn of_our_stage(stage: Stage, exit_code: i32, container_reason: &str) -> BuildFa
             message: format!("container {container} took more memory than it may"),
         };
     }
+    let (reason, message) = if stage == Stage::Scan {
+        let message = "the scanner failed, its log says why; attest.sbom: false does without";
+        (Reason::ScanFailed, message.to_owned())
+    } else {
+        let message =
+            format!("container {container} ended with exit code {exit_code} and no report");
+        (Reason::RunFailed, message)
+    };
     BuildFailure {
         class: FailureClass::Infrastructure,
-        reason: Reason::RunFailed,
-        message: format!("container {container} ended with exit code {exit_code} and no report"),
+        reason,
+        message,
     }
 }
 

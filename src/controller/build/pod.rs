@@ -2,9 +2,12 @@
 //! values in, objects out.
 //!
 //! The pod has three containers, one after the other. `fetch` has the credentials of the source, `build` runs what
-//! users wrote and has those of base images and the secrets of the build, `publish` has those of the output. No two
-//! of them share a mounted Secret, and none has a token. Of the object nothing reaches the pod but names of Secrets,
-//! the fields of `spec.pod`, and what `builder` makes arguments of.
+//! users wrote and has those of base images and the secrets of the build, `publish` has those of the output. Before it
+//! comes `scan`, if a bill of materials is wanted, which has nothing but the image. No two of them share a mounted
+//! Secret, and none has a token. Of the object nothing reaches the pod but names of Secrets, the fields of `spec.pod`,
+//! the repository of the image, and what `builder` makes arguments of.
+
+mod containers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,13 +23,11 @@ use crate::api::{
     BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BUILD_UID_LABEL,
     ImageBuild, ImageBuildSpec,
 };
-use crate::build::{self, BuildPlan, PlannedSource};
+use crate::build::{self, BuildPlan};
 use crate::builder::{Build, BuildContainer, BuildSecret};
-use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, plans, resources};
-use crate::copy::AccessReference;
+use crate::controller::{ARGOCD_IGNORE_UPDATES_ANNOTATION, plans};
 use crate::oci::{Digest, Platform};
 use crate::packed::{self, PackError};
-use crate::worker;
 
 /// Annotation with what is built, as `status.build` has it.
 pub(super) const BUILD_ANNOTATION: &str = "transship.dev/build";
@@ -37,11 +38,13 @@ pub(super) const PLATFORMS_ANNOTATION: &str = "transship.dev/platforms";
 /// The containers, in the order in which they run.
 pub(super) const FETCH: &str = "fetch";
 pub(super) const BUILD: &str = "build";
+pub(super) const SCAN: &str = "scan";
 pub(super) const PUBLISH: &str = "publish";
+/// How much longer the kubelet lets a pod be than a build may take: what keeps it from starting only the controller
+/// can tell, as long as it is there.
+const GRACE: Duration = Duration::from_secs(5);
 /// Most characters of a pod's name, so that it stays a DNS label.
 const MAX_NAME_LENGTH: usize = 63;
-/// The user of our own image, of no rights on any node.
-const USER: i64 = 65532;
 /// Where the secrets of a build are mounted in the container that builds: each is a file with its id.
 const SECRETS_DIRECTORY: &str = "/run/transship/secrets";
 /// Where the credentials for base images are mounted there, as Docker keeps them.
@@ -74,6 +77,8 @@ pub(super) struct AttemptInput<'a> {
     /// What the builder needs.
     pub(super) container: &'a BuildContainer,
     pub(super) builder_image: &'a str,
+    /// What finds out what is in the image, if that is wanted.
+    pub(super) scanner_image: Option<&'a str>,
     /// Our own image, for `fetch` and `publish`.
     pub(super) image: &'a str,
     pub(super) pull_policy: &'a str,
@@ -185,10 +190,11 @@ fn metadata(input: &AttemptInput<'_>, name: &str, owner: &OwnerReference) -> Val
 
 fn spec(input: &AttemptInput<'_>, name: &str) -> Result<Value, AttemptError> {
     let (chosen, container) = (&input.object.spec.pod, input.container);
-    let mut volumes = Volumes::default();
-    let fetch = fetch(input, name, &mut volumes);
-    let build = build(input, &mut volumes)?;
-    let publish = publish(input, name, &mut volumes);
+    let mut volumes = containers::Volumes::default();
+    let mut first = vec![containers::fetch(input, name, &mut volumes)];
+    first.push(containers::build(input, &mut volumes)?);
+    first.extend(containers::scan(input, &mut volumes));
+    let publish = containers::publish(input, name, &mut volumes);
     let mut all = volumes.volumes;
     for volume in &container.volumes {
         all.push(serde_json::to_value(volume)?);
@@ -203,12 +209,19 @@ fn spec(input: &AttemptInput<'_>, name: &str) -> Result<Value, AttemptError> {
         "tolerations": chosen.tolerations,
         "affinity": affinity(input.platform),
         "terminationGracePeriodSeconds": 10,
-        "activeDeadlineSeconds": input.timeout.as_secs(),
+        "activeDeadlineSeconds": (input.timeout + GRACE).as_secs(),
         "hostUsers": container.host_users,
-        "initContainers": [fetch, build],
+        "initContainers": first,
         "containers": [publish],
         "volumes": all,
     }))
+}
+
+/// How long the build of a pod may take.
+pub(super) fn time_allowed(pod: &Pod) -> Option<Duration> {
+    let seconds = pod.spec.as_ref()?.active_deadline_seconds?;
+    let deadline = Duration::from_secs(u64::try_from(seconds).ok()?);
+    Some(deadline.saturating_sub(GRACE))
 }
 
 /// A node of the platform's kind is better: elsewhere its programs need an emulator, if the build runs any.
@@ -227,214 +240,6 @@ fn affinity(platform: &Platform) -> Value {
 fn platforms_text(platforms: &[Platform]) -> String {
     let texts: Vec<_> = platforms.iter().map(ToString::to_string).collect();
     texts.join(",")
-}
-
-/// The volumes of a pod, each once.
-#[derive(Default)]
-struct Volumes {
-    volumes: Vec<Value>,
-}
-
-impl Volumes {
-    /// Adds a volume unless it is there, and mounts it.
-    fn mount(&mut self, name: &str, source: &Value, path: &str, read_only: bool) -> Value {
-        if !self.volumes.iter().any(|volume| volume["name"] == name) {
-            let mut volume = json!({"name": name});
-            if let (Some(volume), Some(source)) = (volume.as_object_mut(), source.as_object()) {
-                volume.extend(source.clone());
-            }
-            self.volumes.push(volume);
-        }
-        json!({"name": name, "mountPath": path, "readOnly": read_only})
-    }
-
-    /// A Secret, readable by whoever the container is; nobody else mounts it.
-    fn secret(&mut self, name: &str, secret: &str, path: &str) -> Value {
-        let source = json!({"secret": {"secretName": secret, "defaultMode": 0o444}});
-        self.mount(name, &source, path, true)
-    }
-
-    /// The Secrets of a registry, where [`worker`] looks for them.
-    fn registry(&mut self, kind: &str, access: &AccessReference) -> Vec<Value> {
-        let secrets = [
-            (
-                "credentials",
-                worker::CREDENTIALS_DIRECTORY,
-                &access.credentials,
-            ),
-            (
-                "certificates",
-                worker::CERTIFICATES_DIRECTORY,
-                &access.certificates,
-            ),
-        ];
-        let mounted = secrets.into_iter().filter_map(|(what, directory, secret)| {
-            let secret = secret.as_ref()?;
-            Some(self.secret(
-                &format!("{kind}-{what}"),
-                secret,
-                &format!("{directory}/{secret}"),
-            ))
-        });
-        mounted.collect()
-    }
-
-    fn workspace(&mut self, read_only: bool) -> Value {
-        let empty = json!({"emptyDir": {}});
-        self.mount("workspace", &empty, build::WORKSPACE_DIRECTORY, read_only)
-    }
-
-    fn plan(&mut self, name: &str) -> Value {
-        let source = json!({"configMap": {"name": name, "items": [{"key": build::PLAN_FILE, "path": build::PLAN_FILE}]}});
-        self.mount("plan", &source, build::PLAN_DIRECTORY, true)
-    }
-
-    /// Room for files with credentials; in memory, so that they are on no disk.
-    fn private(&mut self, name: &str) -> Value {
-        let source = json!({"emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}});
-        self.mount(name, &source, "/tmp", false)
-    }
-}
-
-fn fetch(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
-    let mut mounts = vec![
-        volumes.plan(name),
-        volumes.workspace(false),
-        volumes.private("fetch-private"),
-    ];
-    match &input.plan.source {
-        PlannedSource::Git { credentials, .. } => {
-            mounts.extend(credentials.as_ref().map(|secret| {
-                let path = format!("{}/{secret}", worker::CREDENTIALS_DIRECTORY);
-                volumes.secret("source-credentials", secret, &path)
-            }));
-        }
-        PlannedSource::Image { access, .. } => mounts.extend(volumes.registry("source", access)),
-        PlannedSource::Files | PlannedSource::Http { .. } => {}
-    }
-    match input.files {
-        MountedFiles::None => {}
-        MountedFiles::ConfigMap(config_map) => {
-            let source = json!({"configMap": {"name": config_map}});
-            mounts.push(volumes.mount("files", &source, build::FILES_DIRECTORY, true));
-        }
-        MountedFiles::Inline(files) => {
-            let items: Vec<_> = files
-                .keys()
-                .map(|key| json!({"key": key, "path": key}))
-                .collect();
-            let source = json!({"configMap": {"name": name, "items": items}});
-            mounts.push(volumes.mount("files", &source, build::FILES_DIRECTORY, true));
-        }
-    }
-    let mut arguments = vec!["build-fetch", "--log-format=json"];
-    if input.container.host_users == Some(false) {
-        arguments.push("--user-namespace");
-    }
-    ours(input, FETCH, &arguments, USER, &mounts)
-}
-
-fn build(input: &AttemptInput<'_>, volumes: &mut Volumes) -> Result<Value, AttemptError> {
-    let spec = &input.object.spec;
-    let mut mounts = vec![volumes.workspace(true)];
-    for (index, secret) in spec.secrets.iter().enumerate() {
-        let place = &secret.secret_ref;
-        let source = keyed_secret(&place.name, &place.key, &secret.id);
-        let path = format!("{SECRETS_DIRECTORY}/{}", secret.id);
-        volumes.mount(&format!("secret-{index}"), &source, &path, true);
-        // The file itself, so that each secret has a volume of its own.
-        mounts.push(json!({
-            "name": format!("secret-{index}"), "mountPath": path, "subPath": secret.id, "readOnly": true,
-        }));
-    }
-    if let Some(secret) = &spec.pull_secret_ref {
-        let source = keyed_secret(&secret.name, ".dockerconfigjson", "config.json");
-        mounts.push(volumes.mount("pull", &source, PULL_DIRECTORY, true));
-    }
-    if let Some(secret) = &spec.pull_cert_secret_ref {
-        let source = keyed_secret(&secret.name, "ca.crt", "ca.crt");
-        let path = PULL_CERTIFICATES_DIRECTORY;
-        mounts.push(volumes.mount("pull-certificates", &source, path, true));
-    }
-    for mount in input.container.container.volume_mounts.iter().flatten() {
-        mounts.push(serde_json::to_value(mount)?);
-    }
-    let resources = resources::chosen(&spec.pod).unwrap_or_else(|| {
-        json!({
-            "requests": {"cpu": "100m", "memory": "256Mi"},
-            "limits": {"memory": "4Gi", "ephemeral-storage": "20Gi"},
-        })
-    });
-    let described = serde_json::to_value(&input.container.container)?;
-    let mut members = described.as_object().cloned().unwrap_or_default();
-    for (name, value) in [
-        ("name", json!(BUILD)),
-        ("image", json!(input.builder_image)),
-        ("imagePullPolicy", json!("IfNotPresent")),
-        ("volumeMounts", json!(mounts)),
-        ("resources", resources),
-    ] {
-        members.insert(name.to_owned(), value);
-    }
-    Ok(Value::Object(members))
-}
-
-/// One key of a Secret as a file, readable by whoever the container is; nobody else mounts it.
-fn keyed_secret(name: &str, key: &str, file: &str) -> Value {
-    json!({"secret": {
-        "secretName": name, "defaultMode": 0o444, "items": [{"key": key, "path": file}],
-    }})
-}
-
-fn publish(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
-    let mut mounts = vec![
-        volumes.plan(name),
-        volumes.private("publish-private"),
-        json!({
-            "name": crate::builder::OUTPUT_VOLUME,
-            "mountPath": build::OUTPUT_DIRECTORY,
-            "readOnly": true,
-        }),
-    ];
-    mounts.extend(volumes.registry("output", &input.plan.output.access));
-    let user = input.container.publish_user.unwrap_or(USER);
-    ours(
-        input,
-        PUBLISH,
-        &["build-publish", "--log-format=json"],
-        user,
-        &mounts,
-    )
-}
-
-/// A container with our own image: no rights, whoever it is.
-fn ours(
-    input: &AttemptInput<'_>,
-    name: &str,
-    arguments: &[&str],
-    user: i64,
-    mounts: &[Value],
-) -> Value {
-    json!({
-        "name": name,
-        "image": input.image,
-        "imagePullPolicy": input.pull_policy,
-        "args": arguments,
-        "volumeMounts": mounts,
-        "resources": {
-            "requests": {"cpu": "100m", "memory": "64Mi"},
-            "limits": {"memory": "256Mi"},
-        },
-        "securityContext": {
-            "runAsUser": user,
-            "runAsGroup": user,
-            "runAsNonRoot": user != 0,
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    })
 }
 
 /// The Secrets that the container needs which builds, with the keys of each. A pod waits for one that does not exist.

@@ -16,8 +16,8 @@ use crate::api::{
     BaseImage, BaseImagePolicy, ImageBuildSpec, ImageBuildStatus, ImageFormat, LayerCompression,
     SourceStatus,
 };
+use crate::attestation::{Artifact, Provenance};
 use crate::oci::{Digest, Reference};
-use crate::provenance::{Artifact, Provenance};
 
 /// An image that is in its registry, and what is known of it.
 pub(super) struct Built<'a> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::Wanted;
-use crate::api::{BaseImage, BuiltImage, PlatformImage};
+use crate::api::{AttachedSbom, BaseImage, BuiltImage, PlatformImage};
 use crate::build::{self, BuildFailure, FailureClass, MirroredImages, Published};
 use crate::controller::registries::{Registries, naming_secret};
 use crate::copy::{AccessReference, Failure, Side};
@@ -26,21 +26,43 @@ pub(super) async fn finish(
     let sizes = images.iter().map(|image| image.size);
     let size = sizes.fold(0, u64::saturating_add);
     if let [image] = images {
-        return verify(registries, wanted, tags, &image.digest, size).await;
+        let verified = verify(registries, wanted, tags, &image.digest, size).await?;
+        return Ok(BuiltImage {
+            sbom: sbom(registries, wanted, image).await?,
+            ..verified
+        });
     }
     let index = put_index(registries, wanted, annotations, images).await?;
     move_tags(registries, wanted, index.digest(), tags).await?;
     let size = size.saturating_add(index.bytes().len() as u64);
     let image = verify(registries, wanted, tags, index.digest(), size).await?;
-    let platforms = wanted.platforms.iter().zip(images);
-    let platforms = platforms.map(|(platform, image)| PlatformImage {
-        platform: platform.to_string(),
-        digest: image.digest.to_string(),
-    });
-    Ok(BuiltImage {
-        platforms: platforms.collect(),
-        ..image
-    })
+    let mut platforms = Vec::new();
+    for (platform, image) in wanted.platforms.iter().zip(images) {
+        platforms.push(PlatformImage {
+            platform: platform.to_string(),
+            digest: image.digest.to_string(),
+            sbom: sbom(registries, wanted, image).await?,
+        });
+    }
+    Ok(BuiltImage { platforms, ..image })
+}
+
+/// The bill of materials that a pod says it attached, if the registry has it.
+async fn sbom(
+    registries: &Registries,
+    wanted: &Wanted,
+    image: &Published,
+) -> Result<Option<AttachedSbom>, BuildFailure> {
+    let Some(digest) = &image.sbom else {
+        return Ok(None);
+    };
+    if !is_there(registries, wanted, digest).await? {
+        let sbom = wanted.output.with_digest(digest.clone());
+        return Err(mismatch(&sbom, "does not have it"));
+    }
+    Ok(Some(AttachedSbom {
+        digest: digest.to_string(),
+    }))
 }
 
 /// Pushes the index of the images of all platforms. Doing it again changes nothing.
@@ -106,6 +128,7 @@ async fn verify(
         tags: tags.iter().map(ToString::to_string).collect(),
         platforms: Vec::new(),
         provenance: None,
+        sbom: None,
     })
 }
 

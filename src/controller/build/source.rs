@@ -9,13 +9,13 @@ use kube::Api;
 
 use super::wanted::{Revision, WantedSource};
 use crate::api::SourceStatus;
+use crate::attestation::without_secrets;
 use crate::build::{BuildFailure, FailureClass, PlannedSource};
 use crate::controller::registries::{Registries, secret_not_found};
 use crate::controller::request::{RequestError, request};
 use crate::copy::{AccessReference, Failure, Side};
 use crate::git::{self, GitAccess, GitCredentials, GitUrl, ReferenceName};
 use crate::oci::{Digest, Reference};
-use crate::provenance::without_secrets;
 use crate::reason::Reason;
 
 /// How long a Git server may take to say what a branch is.

@@ -70,4 +70,8 @@ pub(super) enum SpecError {
     TooManyMirrored { count: usize },
     #[error("spec.builder.image: the operator has no image for this builder; name one")]
     NoBuilderImage,
+    #[error(
+        "spec.attest.sbom: the operator has no scanner; its administrator can set scanner.repository of the chart"
+    )]
+    NoScannerImage,
 }

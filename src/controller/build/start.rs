@@ -124,6 +124,11 @@ impl Reconciler<'_> {
         let Some(image) = spec.builder.image.as_ref().or(configured) else {
             return Ok(Err(NotStarted::Spec(SpecError::NoBuilderImage)));
         };
+        let scanner = context.builders.scanner.as_deref();
+        if spec.attest.sbom && scanner.is_none() {
+            return Ok(Err(NotStarted::Spec(SpecError::NoScannerImage)));
+        }
+        let scanner = scanner.filter(|_| spec.attest.sbom);
         let in_place = self.in_place().await?;
         let count = in_place.as_ref().map_or(0, |found| found.images.count());
         if count > MAX_MIRRORED_IMAGES {
@@ -148,6 +153,7 @@ impl Reconciler<'_> {
             let choice = Choice {
                 isolation,
                 image,
+                scanner,
                 platform,
                 in_place: in_place.as_ref(),
             };
@@ -197,6 +203,7 @@ impl Reconciler<'_> {
             timeout: wanted.timeout,
             container: &container,
             builder_image: choice.image,
+            scanner_image: choice.scanner,
             image: &worker.image,
             pull_policy: &worker.pull_policy,
         }))
@@ -258,6 +265,7 @@ impl Reconciler<'_> {
                 access: wanted.output_access.clone(),
                 conversion: wanted.conversion,
                 annotations: output.annotations.clone(),
+                sbom: self.object.spec.attest.sbom,
                 image: match container.output {
                     Output::Layout(_) => ImageForm::Layout,
                     Output::Archive(_) => ImageForm::Archive,
@@ -306,6 +314,8 @@ struct Choice<'a> {
     isolation: builder::Isolation,
     /// The image of the builder.
     image: &'a str,
+    /// That of the scanner, if there is something to scan.
+    scanner: Option<&'a str>,
     platform: &'a Platform,
     /// Where base images are to come from, if not from where the Dockerfile says.
     in_place: Option<&'a InPlace>,

@@ -5,7 +5,8 @@ mod sink;
 mod tar_index;
 mod writer;
 
-pub(super) use self::file::{ArchiveFile, blocking};
+pub(super) use self::file::ArchiveFile;
+pub(crate) use self::file::blocking;
 pub(super) use self::sink::Sink;
 pub(super) use self::tar_index::Extent;
 #[cfg(any(test, feature = "fuzzing"))]

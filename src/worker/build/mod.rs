@@ -61,6 +61,8 @@ pub struct PublishOptions {
     pub stage: StageOptions,
     /// Where the volume is mounted that the builder has written to.
     pub output: PathBuf,
+    /// The same of the scanner.
+    pub sbom: PathBuf,
 }
 
 /// How a stage ended.

@@ -21,14 +21,13 @@ use crate::api::{
 use crate::cli::output::{self, harmless};
 use crate::oci::Platform;
 
-/// The containers of a build, in the order in which they run.
-const STAGES: [&str; 3] = ["fetch", "build", "publish"];
 /// How often the pod is read while a stage has not begun.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Show the log of a build
 ///
-/// The stages one after the other: fetch brings the source, build is the builder, publish pushes the image. With -f,
+/// The stages one after the other: fetch brings the source, build is the builder, scan
+/// finds out what is in the image if a bill of materials is wanted, publish pushes it. With -f,
 /// follows the build to its end. A build for several platforms has one pod after the other shown.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -80,8 +79,9 @@ impl Arguments {
         }
         let several = shown.len() > 1;
         for (platform, pod) in &shown {
-            for stage in STAGES {
-                if !self.begun(cluster, &pods, pod, stage).await? {
+            let name = pod.name_any();
+            for stage in stages(pod) {
+                if !self.begun(cluster, &pods, &name, stage).await? {
                     break;
                 }
                 output::tell(if several {
@@ -89,13 +89,13 @@ impl Arguments {
                 } else {
                     format!("==> {stage}")
                 });
-                show(&pods, pod, stage, self.follow).await?;
+                show(&pods, &name, stage, self.follow).await?;
             }
         }
         let mut code = ExitCode::SUCCESS;
         if self.follow {
             for pod in shown.values() {
-                if !self.succeeds(cluster, &pods, pod).await? {
+                if !self.succeeds(cluster, &pods, &pod.name_any()).await? {
                     code = ExitCode::from(EXIT_FAILED);
                 }
             }
@@ -104,10 +104,10 @@ impl Arguments {
     }
 
     /// The pods to show, by their platforms.
-    fn chosen(&self, pods: Vec<Pod>) -> anyhow::Result<BTreeMap<String, String>> {
+    fn chosen(&self, pods: Vec<Pod>) -> anyhow::Result<BTreeMap<String, Pod>> {
         let pods = pods.into_iter().map(|pod| {
             let platform = pod.annotations().get(BUILD_PLATFORM_ANNOTATION);
-            (platform.cloned().unwrap_or_default(), pod.name_any())
+            (platform.cloned().unwrap_or_default(), pod)
         });
         let mut pods: BTreeMap<_, _> = pods.collect();
         if let Some(wanted) = &self.platform {
@@ -174,6 +174,16 @@ async fn show(pods: &Api<Pod>, pod: &str, stage: &str, follow: bool) -> anyhow::
     Ok(())
 }
 
+/// The containers of a build, in the order in which they run.
+fn stages(pod: &Pod) -> impl Iterator<Item = &str> {
+    let spec = pod.spec.iter();
+    let first = spec
+        .clone()
+        .flat_map(|spec| spec.init_containers.iter().flatten());
+    let containers = first.chain(spec.flat_map(|spec| &spec.containers));
+    containers.map(|container| container.name.as_str())
+}
+
 fn has_begun(pod: &Pod, stage: &str) -> bool {
     let Some(status) = &pod.status else {
         return false;
@@ -194,7 +204,9 @@ mod tests {
 
     #[test]
     fn a_stage_has_begun_when_its_container_has() {
-        let pod: Pod = serde_json::from_value(json!({"status": {
+        let pod: Pod = serde_json::from_value(json!({"spec": {
+            "initContainers": [{"name": "fetch"}, {"name": "build"}], "containers": [{"name": "publish"}],
+        }, "status": {
             "phase": "Pending",
             "initContainerStatuses": [
                 {"name": "fetch", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": {"terminated": {"exitCode": 0}}},
@@ -205,10 +217,9 @@ mod tests {
             ],
         }}))
         .unwrap();
-        assert_eq!(
-            STAGES.map(|stage| has_begun(&pod, stage)),
-            [true, true, false]
-        );
+        let begun = stages(&pod).map(|stage| (stage, has_begun(&pod, stage)));
+        let expected = [("fetch", true), ("build", true), ("publish", false)];
+        assert_eq!(begun.collect::<Vec<_>>(), expected);
         assert!(!has_ended(&pod));
     }
 }

@@ -4,7 +4,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::builder::{BuildArgument, BuilderType, Isolation};
+use crate::build::ImageForm;
+use crate::builder::{BuildArgument, BuilderType, Isolation, Output};
 
 fn object() -> ImageBuild {
     serde_json::from_value(json!({
@@ -42,7 +43,11 @@ fn plan() -> BuildPlan {
 }
 
 fn pod(builder: BuilderType, isolation: Isolation) -> Value {
-    let attempt = attempt(&object(), builder, isolation, (3, 1), "linux/amd64");
+    pod_of(&object(), builder, isolation)
+}
+
+fn pod_of(object: &ImageBuild, builder: BuilderType, isolation: Isolation) -> Value {
+    let attempt = attempt(object, builder, isolation, (3, 1), "linux/amd64");
     serde_json::to_value(attempt.pod).unwrap()
 }
 
@@ -53,7 +58,7 @@ fn attempt(
     (number, attempt): (i64, i64),
     platform: &str,
 ) -> Attempt {
-    let plan = plan();
+    let mut plan = plan();
     let platforms = ["linux/amd64", "linux/arm64"].map(|platform| platform.parse().unwrap());
     let platform: Platform = platform.parse().unwrap();
     let context = build::CONTEXT_DIRECTORY;
@@ -64,6 +69,10 @@ fn attempt(
     }];
     mount_secrets(&object.spec, &mut build);
     let container = builder.builder().container(&build).unwrap();
+    if let Output::Archive(_) = container.output {
+        plan.output.image = ImageForm::Archive;
+    }
+    let sbom = object.spec.attest.sbom;
     let attempt = Attempt::new(&AttemptInput {
         object,
         plan: &plan,
@@ -77,6 +86,7 @@ fn attempt(
         timeout: Duration::from_mins(5),
         container: &container,
         builder_image: "builders.test/this:1",
+        scanner_image: sbom.then_some("scanners.test/syft:1"),
         image: "ours.test/transship:1",
         pull_policy: "IfNotPresent",
     });
@@ -126,6 +136,46 @@ fn each_container_has_its_own_secrets_and_none_has_a_token(
         "{text}"
     );
     assert!(!text.contains("of-the-object"), "{text}");
+}
+
+#[rstest]
+#[case::layout(BuilderType::BuildKit, "oci-dir:/out/layout")]
+#[case::archive(BuilderType::Img, "oci-archive:/out/image.tar")]
+fn the_scanner_has_the_image_and_nothing_else(#[case] builder: BuilderType, #[case] source: &str) {
+    let mut object = object();
+    // Of which img knows none.
+    object.spec.secrets.clear();
+    let without = pod_of(&object, builder, Isolation::Rootless);
+    assert_eq!(
+        without["spec"]["initContainers"].as_array().unwrap().len(),
+        2
+    );
+    object.spec.attest.sbom = true;
+    let pod = pod_of(&object, builder, Isolation::Rootless);
+    let stages = pod["spec"]["initContainers"].as_array().unwrap();
+    let names: Vec<_> = stages.iter().map(|stage| &stage["name"]).collect();
+    assert_eq!(names, [FETCH, BUILD, SCAN]);
+    let scan = &stages[2];
+    assert_eq!(scan["image"], "scanners.test/syft:1");
+    assert_eq!(scan["args"][1], source);
+    assert!(secrets(&pod, SCAN).is_empty());
+    let publish = &pod["spec"]["containers"][0];
+    // Whoever may read the image publishes it as well.
+    assert_eq!(scan["securityContext"], publish["securityContext"]);
+    let mounts = |container: &Value| -> Vec<(String, bool)> {
+        let mounts = container["volumeMounts"].as_array().unwrap().iter();
+        let mounts = mounts.map(|mount| {
+            let read_only = mount["readOnly"].as_bool().unwrap();
+            (mount["mountPath"].as_str().unwrap().to_owned(), read_only)
+        });
+        mounts.collect()
+    };
+    let expected = [("/out", true), ("/sbom", false), ("/tmp", false)];
+    assert_eq!(
+        mounts(scan),
+        expected.map(|(path, read_only)| (path.to_owned(), read_only))
+    );
+    assert!(mounts(publish).contains(&("/sbom".to_owned(), true)));
 }
 
 /// Whoever is root in a pod without a user namespace is root on the node.

@@ -7,6 +7,7 @@
 mod output;
 mod overlay;
 mod result;
+mod sbom;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::copy::{
 };
 use crate::oci::{Digest, Reference};
 use crate::reason::Reason;
+use crate::registry::Client;
 use crate::transport::{Destination, RegistryRepository, Source};
 use crate::worker::access;
 
@@ -32,16 +34,22 @@ pub(super) async fn publish(
     output: &PlannedOutput,
     options: &PublishOptions,
 ) -> Result<Published, BuildFailure> {
-    let destination = open_destination(output, options).await?;
+    let place = Place::open(output, options).await?;
+    let destination = &place.repository;
     let image = output::open(output, &options.output).await?;
     let source = Arc::clone(&image.source);
     let to = Destination::name(destination.as_ref());
     tracing::info!(image = %image.digest, destination = to, "publishing");
     let counters = Arc::new(Counters::default());
-    let outcome = push(output, &image, &destination, &counters).await;
+    let outcome = push(output, &image, destination, &counters).await;
     let digest = match outcome {
         Ok(digest) => digest,
         Err(failure) => return Err(blame(failure, &source, &image.digest).await),
+    };
+    let sbom = if output.sbom {
+        Some(sbom::attach(&place, &digest, &options.sbom).await?)
+    } else {
+        None
     };
     let size = result::size_of(destination.as_ref(), &digest)
         .await
@@ -56,32 +64,42 @@ pub(super) async fn publish(
         blobs_copied: counts.sent,
         blobs_mounted: counts.mounted,
         blobs_skipped: counts.existing,
+        sbom,
     })
 }
 
-async fn open_destination(
-    output: &PlannedOutput,
-    options: &PublishOptions,
-) -> Result<Arc<RegistryRepository>, BuildFailure> {
-    let stage = &options.stage;
-    let catalog = access::load([&output.access], &stage.credentials, &stage.certificates).await;
-    let catalog = catalog.map_err(|error| of_secret(FailureClass::Registry, &error))?;
-    // Which tag makes no difference to who may write to the repository.
-    let tag = output.tags.first().cloned();
-    let nothing = tag.is_none().then(|| Digest::sha256(b""));
-    let (registry, repository) = (&output.registry, &output.repository);
-    let reference = Reference::new(registry.clone(), repository.clone(), tag, nothing);
-    let reference = reference.map_err(|error| BuildFailure {
-        class: FailureClass::Registry,
-        reason: Reason::InvalidSpec,
-        message: error.to_string(),
-    })?;
-    let client = Clients::new(catalog).get(Side::Destination, &reference, &output.access);
-    Ok(Arc::new(RegistryRepository::new(
-        client.map_err(of_registry)?,
-        registry.clone(),
-        repository.clone(),
-    )))
+/// Where the image goes.
+struct Place {
+    client: Client,
+    /// Registry and repository, and any of the tags.
+    reference: Reference,
+    repository: Arc<RegistryRepository>,
+}
+
+impl Place {
+    async fn open(output: &PlannedOutput, options: &PublishOptions) -> Result<Self, BuildFailure> {
+        let stage = &options.stage;
+        let catalog = access::load([&output.access], &stage.credentials, &stage.certificates).await;
+        let catalog = catalog.map_err(|error| of_secret(FailureClass::Registry, &error))?;
+        // Which tag makes no difference to who may write to the repository.
+        let tag = output.tags.first().cloned();
+        let nothing = tag.is_none().then(|| Digest::sha256(b""));
+        let (registry, repository) = (&output.registry, &output.repository);
+        let reference = Reference::new(registry.clone(), repository.clone(), tag, nothing);
+        let reference = reference.map_err(|error| BuildFailure {
+            class: FailureClass::Registry,
+            reason: Reason::InvalidSpec,
+            message: error.to_string(),
+        })?;
+        let client = Clients::new(catalog).get(Side::Destination, &reference, &output.access);
+        let client = client.map_err(of_registry)?;
+        let place = RegistryRepository::new(client.clone(), registry.clone(), repository.clone());
+        Ok(Self {
+            client,
+            reference,
+            repository: Arc::new(place),
+        })
+    }
 }
 
 /// Writes the image under every tag; gives the digest that it has there.

@@ -5,8 +5,8 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use transship::attestation::{Attestation, PREDICATE_TYPE};
 use transship::oci::{Descriptor, Digest, MediaType};
-use transship::provenance::{Attestation, PREDICATE_TYPE};
 use transship::verify::SIGSTORE_BUNDLE;
 
 use super::{key, statement};

@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use futures::stream;
+use futures::{Stream, stream};
 
-use super::attestation::{Attestation, EMPTY, INVOCATION, described, is_signed, media_type};
+use super::referrer::{Attestation, EMPTY, INVOCATION, described, is_signed, media_type};
 use super::{KeyError, SigningKey, Statement};
-use crate::oci::{Content, Descriptor, Digest, MediaType, Repository};
+use crate::oci::{Content, Descriptor, Digest, Manifest, MediaType, Repository};
 use crate::registry::{Client, Error, ErrorKind, ManifestReference, Upload, UploadError};
 
 /// Most bytes of a bundle that may be ours: twice what a statement has with the longest arguments.
@@ -22,7 +22,7 @@ pub enum AttachError {
     #[error(transparent)]
     Registry(#[from] Error),
     /// The registry took it and does not have it.
-    #[error("the registry accepted the provenance {0} and does not have it")]
+    #[error("the registry accepted the attestation {0} and does not have it")]
     NotKept(Digest),
     /// The key does not sign.
     #[error(transparent)]
@@ -45,15 +45,37 @@ pub async fn attach(
             return Ok(found);
         }
     }
+    let subject = subject(client, repository, image).await?;
+    let attestation = Attestation::new(statement, &subject, key)?;
+    let content = attestation.content().clone();
+    put_bytes(client, repository, content).await?;
+    put_referrer(client, repository, attestation.manifest()).await
+}
+
+/// The image that is referred to.
+pub(super) async fn subject(
+    client: &Client,
+    repository: &Repository,
+    image: &Digest,
+) -> Result<Descriptor, Error> {
     let subject = client
         .get_manifest(repository, ManifestReference::Digest(image))
         .await?;
     let size = subject.bytes().len() as u64;
-    let subject = Descriptor::new(subject.media_type().clone(), image.clone(), size);
-    let attestation = Attestation::new(statement, &subject, key)?;
-    put_blob(client, repository, Bytes::from_static(EMPTY)).await?;
-    put_blob(client, repository, attestation.content().clone()).await?;
-    let manifest = attestation.manifest();
+    Ok(Descriptor::new(
+        subject.media_type().clone(),
+        image.clone(),
+        size,
+    ))
+}
+
+/// Writes an artifact whose layer is there, and gives the digest that the registry has.
+pub(super) async fn put_referrer(
+    client: &Client,
+    repository: &Repository,
+    manifest: &Manifest,
+) -> Result<Digest, AttachError> {
+    put_bytes(client, repository, Bytes::from_static(EMPTY)).await?;
     client.put_manifest(repository, manifest, None).await?;
     let digest = manifest.digest().clone();
     let written = client
@@ -125,23 +147,37 @@ async fn read(
 }
 
 /// Writes a small blob, unless it is there.
-async fn put_blob(client: &Client, repository: &Repository, content: Bytes) -> Result<(), Error> {
+async fn put_bytes(client: &Client, repository: &Repository, content: Bytes) -> Result<(), Error> {
     let blob = described("", &content);
+    let content = stream::iter([Ok::<_, Infallible>(content)]);
+    match put_blob(client, repository, &blob, content).await {
+        Err(UploadError::Destination(error)) => Err(error),
+        // A source of one piece in memory neither fails nor has another length.
+        Ok(()) | Err(UploadError::Source(_) | UploadError::SourceLength { .. }) => Ok(()),
+    }
+}
+
+/// Writes a blob, unless it is there.
+pub(super) async fn put_blob<S, E>(
+    client: &Client,
+    repository: &Repository,
+    blob: &Descriptor,
+    content: S,
+) -> Result<(), UploadError<E>>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+    E: std::error::Error + Send + 'static,
+{
     match client.blob_exists(repository, &blob.digest).await {
         Ok(true) => return Ok(()),
         Ok(false) => {}
         // Some registries forbid to look for what is not there. Whether it may be written is seen by writing it.
         Err(error) if error.kind() == ErrorKind::Denied => {}
-        Err(error) => return Err(error),
+        Err(error) => return Err(UploadError::Destination(error)),
     }
-    let upload = client.start_upload(repository, &blob.digest, None).await?;
-    let Upload::Session(session) = upload else {
-        return Ok(());
-    };
-    let content = stream::iter([Ok::<_, Infallible>(content)]);
-    match client.upload_blob(session, &blob, content).await {
-        Err(UploadError::Destination(error)) => Err(error),
-        // A source of one piece in memory neither fails nor has another length.
-        Ok(()) | Err(UploadError::Source(_) | UploadError::SourceLength { .. }) => Ok(()),
+    let upload = client.start_upload(repository, &blob.digest, None).await;
+    match upload.map_err(UploadError::Destination)? {
+        Upload::Session(session) => client.upload_blob(session, blob, content).await,
+        Upload::Mounted => Ok(()),
     }
 }

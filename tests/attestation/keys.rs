@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use rstest::rstest;
-use transship::provenance::{KeyError, SigningKey};
+use transship::attestation::{KeyError, SigningKey};
 
 fn openssl(arguments: &[&str]) -> Vec<u8> {
     let output = Command::new("openssl").args(arguments).output().unwrap();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
+use transship::attestation::{AttachError, Attestation, IN_TOTO, INVOCATION, SigningKey, attach};
 use transship::oci::{Content, Descriptor, Digest, Manifest, MediaType};
-use transship::provenance::{AttachError, Attestation, IN_TOTO, INVOCATION, SigningKey, attach};
 use transship::registry::{Client, ErrorKind, ManifestReference};
 use transship::verify::SIGSTORE_BUNDLE;
 

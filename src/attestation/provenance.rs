@@ -1,4 +1,4 @@
-//! The statement: in-toto's envelope of a subject and a predicate, with SLSA's predicate about how it was built.
+//! A provenance and its statement: in-toto's envelope of a subject and a predicate, with SLSA's predicate about how it was built.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -9,6 +9,8 @@ use super::Artifact;
 use super::artifact::digests;
 use crate::oci::Digest;
 
+/// The version of in-toto that statements are of.
+pub(super) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The kind of predicate.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 /// What the parameters mean; `docs/provenance.md` describes them.
@@ -101,8 +103,8 @@ impl Provenance {
     /// The statement that says so.
     pub fn statement(&self) -> Result<Statement, serde_json::Error> {
         let document = Document {
-            statement_type: "https://in-toto.io/Statement/v1",
-            subject: [json!({"name": self.repository, "digest": digests(&self.image)})],
+            statement_type: STATEMENT_TYPE,
+            subject: [subject(&self.repository, &self.image)],
             predicate_type: PREDICATE_TYPE,
             predicate: Predicate {
                 build_definition: BuildDefinition {
@@ -130,6 +132,11 @@ impl Provenance {
             finished: self.finished,
         })
     }
+}
+
+/// The image of a statement.
+pub(super) fn subject(repository: &str, image: &Digest) -> Value {
+    json!({"name": repository, "digest": digests(image)})
 }
 
 impl Statement {

@@ -1,4 +1,4 @@
-//! The artifact that carries a statement: a Sigstore bundle as cosign attaches it when it is signed, else the bare
+//! The artifacts that carry statements: a Sigstore bundle as cosign attaches it when one is signed, else the bare
 //! statement.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub const INVOCATION: &str = "dev.transship.invocation";
 const CONTENT: &str = "dev.sigstore.bundle.content";
 const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
 /// The annotation for statements without a signature, which BuildKit writes as well.
-const IN_TOTO_PREDICATE: &str = "in-toto.io/predicate-type";
+pub(super) const IN_TOTO_PREDICATE: &str = "in-toto.io/predicate-type";
 const CREATED: &str = "org.opencontainers.image.created";
 /// The configuration of an artifact that has none.
 pub(super) const EMPTY: &[u8] = b"{}";
@@ -46,29 +46,10 @@ impl Attestation {
             None => statement.document.clone(),
         };
         let media_type = media_type(key.is_some());
-        let layer = Descriptor {
-            annotations: BTreeMap::from([(
-                IN_TOTO_PREDICATE.to_owned(),
-                PREDICATE_TYPE.to_owned(),
-            )]),
-            ..described(media_type, &content)
-        };
-        let document = json!({
-            "schemaVersion": 2,
-            "mediaType": MediaType::OCI_MANIFEST,
-            "artifactType": media_type,
-            "config": described(MediaType::OCI_EMPTY, EMPTY),
-            "layers": [layer],
-            "subject": Descriptor::new(subject.media_type.clone(), subject.digest.clone(), subject.size),
-            "annotations": annotations(statement, key.is_some()),
-        });
-        Ok(Self {
-            content,
-            manifest: Manifest::new(
-                Bytes::from(document.to_string()),
-                MediaType::new(MediaType::OCI_MANIFEST),
-            ),
-        })
+        let layer = of_predicate(described(media_type, &content), PREDICATE_TYPE);
+        let annotations = annotations(statement, key.is_some());
+        let manifest = referrer(media_type, &layer, subject, &annotations);
+        Ok(Self { content, manifest })
     }
 
     /// The only layer.
@@ -82,6 +63,36 @@ impl Attestation {
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
+}
+
+/// A layer with a statement whose predicate is of this type.
+pub(super) fn of_predicate(layer: Descriptor, predicate_type: &str) -> Descriptor {
+    Descriptor {
+        annotations: BTreeMap::from([(IN_TOTO_PREDICATE.to_owned(), predicate_type.to_owned())]),
+        ..layer
+    }
+}
+
+/// The manifest of an artifact that has one layer, and refers to `subject`.
+pub(super) fn referrer(
+    artifact_type: &str,
+    layer: &Descriptor,
+    subject: &Descriptor,
+    annotations: &BTreeMap<&str, String>,
+) -> Manifest {
+    let document = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST,
+        "artifactType": artifact_type,
+        "config": described(MediaType::OCI_EMPTY, EMPTY),
+        "layers": [layer],
+        "subject": Descriptor::new(subject.media_type.clone(), subject.digest.clone(), subject.size),
+        "annotations": annotations,
+    });
+    Manifest::new(
+        Bytes::from(document.to_string()),
+        MediaType::new(MediaType::OCI_MANIFEST),
+    )
 }
 
 /// The type of the artifact and of its layer.

@@ -7,8 +7,8 @@ mod signatures;
 use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::json;
+use transship::attestation::{Artifact, Provenance, SigningKey, Statement};
 use transship::oci::Digest;
-use transship::provenance::{Artifact, Provenance, SigningKey, Statement};
 
 /// A statement about `image` by the build of this name.
 fn statement(image: &Digest, invocation: &str) -> Statement {
