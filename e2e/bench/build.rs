@@ -4,7 +4,6 @@
 //! The builder's own time is that of the container that builds, in a pod made by hand: the kubelet tells it in
 //! whole seconds.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -31,26 +30,21 @@ const SLOW: &str =
 #[tokio::test]
 #[ignore = "it measures; make bench-build runs it"]
 async fn builds() {
-    let mut report = String::new();
-    small_builds(&mut report).await;
-    nothing_changed(&mut report).await;
-    caches(&mut report).await;
-    publishing(&mut report).await;
-    println!("{report}");
+    small_builds().await;
+    nothing_changed().await;
+    caches().await;
+    publishing().await;
 }
 
 /// From `kubectl apply` to Ready, beside the same container in a pod made by hand.
-async fn small_builds(report: &mut String) {
+async fn small_builds() {
     let by_hand = ByHand::open("bench-by-hand").await;
     let workshop = Workshop::open("bench-small").await;
     // The first pod of an image waits for its layers.
     for (name, builder) in BUILDERS {
         build_by_hand(&by_hand, &format!("{}-first", name.to_lowercase()), builder).await;
     }
-    table(
-        report,
-        &["builder", "by hand, s", "apply to Ready, s", "ours, s"],
-    );
+    table(&["builder", "by hand, s", "apply to Ready, s", "ours, s"]);
     for (shown, builder) in BUILDERS {
         let (mut alone, mut whole) = (Vec::new(), Vec::new());
         for run in 0..RUNS {
@@ -64,10 +58,7 @@ async fn small_builds(report: &mut String) {
         }
         let (alone, whole) = (median(alone), median(whole));
         let ours = whole.saturating_sub(alone);
-        row(
-            report,
-            &[shown, &seconds(alone), &seconds(whole), &seconds(ours)],
-        );
+        row(&[shown, &seconds(alone), &seconds(whole), &seconds(ours)]);
     }
 }
 
@@ -80,7 +71,7 @@ async fn build_by_hand(by_hand: &ByHand, name: &str, builder: BuilderType) -> Du
 }
 
 /// A spec that means the same, of a commit that is built.
-async fn nothing_changed(report: &mut String) {
+async fn nothing_changed() {
     let workshop = Workshop::open("bench-again").await;
     let git = GitServer::start(&workshop.cluster.plain).await;
     git.commit(&[
@@ -102,24 +93,18 @@ async fn nothing_changed(report: &mut String) {
         .namespace
         .kubectl(&["get", "pods", "--output=name"]);
     assert_eq!(pods.lines().count(), 1, "{pods}");
-    table(report, &["nothing changed", "pods", "apply to Ready, s"]);
-    row(
-        report,
-        &["BuildKit, a Git repository", "0", &seconds(median(times))],
-    );
+    table(&["nothing changed", "pods", "apply to Ready, s"]);
+    row(&["BuildKit, a Git repository", "0", &seconds(median(times))]);
 }
 
 /// One file changed behind a step that takes long.
-async fn caches(report: &mut String) {
-    table(
-        report,
-        &[
-            "builder",
-            "cold, s",
-            "one file changed, with a cache, s",
-            "ratio",
-        ],
-    );
+async fn caches() {
+    table(&[
+        "builder",
+        "cold, s",
+        "one file changed, with a cache, s",
+        "ratio",
+    ]);
     for builder in ["BuildKit", "Kaniko", "Img"] {
         let workshop = Workshop::open("bench-cache").await;
         let cluster = &workshop.cluster;
@@ -135,24 +120,18 @@ async fn caches(report: &mut String) {
         let cold = times.remove(0);
         let warm = median(times);
         let ratio = warm.as_secs_f64() / cold.as_secs_f64();
-        row(
-            report,
-            &[
-                builder,
-                &seconds(cold),
-                &seconds(warm),
-                &format!("{ratio:.2}"),
-            ],
-        );
+        row(&[
+            builder,
+            &seconds(cold),
+            &seconds(warm),
+            &format!("{ratio:.2}"),
+        ]);
     }
 }
 
 /// The memory of the container that pushes, for images small and large.
-async fn publishing(report: &mut String) {
-    table(
-        report,
-        &["layer, MiB", "compression", "peak of publish, MiB"],
-    );
+async fn publishing() {
+    table(&["layer, MiB", "compression", "peak of publish, MiB"]);
     let workshop = Workshop::open("bench-publish").await;
     for (mebibytes, compression) in [
         (1, "as built"),
@@ -179,14 +158,11 @@ async fn publishing(report: &mut String) {
             .lines()
             .find_map(peak_resident_bytes)
             .expect("the stage says so");
-        row(
-            report,
-            &[
-                &mebibytes.to_string(),
-                compression,
-                &format!("{:.0}", peak / 1024.0 / 1024.0),
-            ],
-        );
+        row(&[
+            &mebibytes.to_string(),
+            compression,
+            &format!("{:.0}", peak / 1024.0 / 1024.0),
+        ]);
     }
 }
 
@@ -220,12 +196,12 @@ fn seconds(time: Duration) -> String {
 }
 
 /// The head of a table in Markdown.
-fn table(report: &mut String, columns: &[&str]) {
-    report.push('\n');
-    row(report, columns);
-    let _ = writeln!(report, "|{}", "---|".repeat(columns.len()));
+fn table(columns: &[&str]) {
+    eprintln!();
+    row(columns);
+    eprintln!("|{}", "---|".repeat(columns.len()));
 }
 
-fn row(report: &mut String, cells: &[&str]) {
-    let _ = writeln!(report, "| {} |", cells.join(" | "));
+fn row(cells: &[&str]) {
+    eprintln!("| {} |", cells.join(" | "));
 }

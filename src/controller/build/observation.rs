@@ -233,6 +233,25 @@ fn obstacle(pod: &Pod) -> Option<String> {
     })
 }
 
+/// What a pod waits for in which nothing runs, in words.
+pub(super) fn waits_for(pod: &Pod) -> String {
+    let next = Stage::ALL.into_iter().find_map(|stage| {
+        let status = stage.status(pod)?;
+        let waiting = status.state.as_ref()?.waiting.as_ref();
+        waiting.map(|_| {
+            format!(
+                "container {} does not start from {}",
+                stage.container(),
+                status.image
+            )
+        })
+    });
+    let obstacle = obstacle(pod).map(|obstacle| format!("the pod does not go on: {obstacle}"));
+    obstacle
+        .or(next)
+        .unwrap_or_else(|| "the pod does not start".to_owned())
+}
+
 /// Whether the pod is on a node which has not made its sandbox.
 pub(super) fn has_no_sandbox(pod: &Pod) -> bool {
     let conditions = pod

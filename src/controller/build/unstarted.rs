@@ -25,7 +25,6 @@ impl Reconciler<'_> {
         let Some(pod) = pods.iter().find(is_overdue) else {
             return Ok(None);
         };
-        let doing = observation::activity(&[*pod]);
         self.attempts.remove_all(pods, &self.uid).await?;
         let platform = if pods.len() > 1 {
             format!("{}: ", observation::platform(pod))
@@ -36,7 +35,8 @@ impl Reconciler<'_> {
             class: FailureClass::Timeout,
             reason: Reason::TimedOut,
             message: format!(
-                "{platform}nothing has run for as long as spec.timeout allows: {doing}"
+                "{platform}nothing has run for as long as spec.timeout allows: {}",
+                observation::waits_for(pod)
             ),
         };
         self.fail(Failed::new(failure), None).await.map(Some)
