@@ -187,8 +187,8 @@ async fn selected_by(expressions: &[String]) -> Vec<Series> {
 }
 
 #[rstest]
-#[case::alerts(alerts().into_iter().map(|(_, expression)| expression).collect(), 9)]
-#[case::dashboard(expressions_of_the_dashboard(), 20)]
+#[case::alerts(alerts().into_iter().map(|(_, expression)| expression).collect(), 12)]
+#[case::dashboard(expressions_of_the_dashboard(), 22)]
 #[tokio::test]
 async fn every_series_that_is_named_is_exported(
     #[case] expressions: Vec<String>,
