@@ -3,6 +3,7 @@
 
 mod attestation;
 mod bad_input;
+mod counted;
 mod crash;
 mod failures;
 mod guide;

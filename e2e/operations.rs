@@ -126,13 +126,6 @@ async fn workers_have_no_token_and_no_rights() {
     );
 }
 
-/// What a pod of the operator answers on its port for probes and metrics, once the API server knows where
-/// that is.
-fn answer_of(pod: &str, path: &str) -> Result<String, String> {
-    let port = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod}:8080/proxy{path}");
-    try_run(&["kubectl", "get", "--raw", &port])
-}
-
 #[tokio::test]
 async fn the_operator_tells_its_health_and_its_metrics() {
     let cluster = Cluster::shared().await;
@@ -153,9 +146,9 @@ async fn the_operator_tells_its_health_and_its_metrics() {
     ]);
     let mut leaders = 0;
     for pod in pods.split_whitespace() {
-        assert_eq!(answer_of(pod, "/healthz").unwrap(), "ok");
-        assert_eq!(answer_of(pod, "/readyz").unwrap(), "ok");
-        let metrics = answer_of(pod, "/metrics").unwrap();
+        assert_eq!(Cluster::answer_of(pod, "/healthz").unwrap(), "ok");
+        assert_eq!(Cluster::answer_of(pod, "/readyz").unwrap(), "ok");
+        let metrics = Cluster::answer_of(pod, "/metrics").unwrap();
         if metrics.contains("transship_leader 1\n") {
             leaders += 1;
             assert!(
@@ -208,7 +201,7 @@ async fn a_new_leader_counts_the_images_of_mirrors_that_it_leaves_alone() {
             .map(|count| count.parse::<i64>().unwrap())
             .sum();
         let line = format!("transship_images{{state=\"present\"}} {present}\n");
-        let metrics = answer_of(&new, "/metrics")?;
+        let metrics = Cluster::answer_of(&new, "/metrics")?;
         if present > 0 && metrics.contains(&line) {
             Ok(())
         } else {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::registry::Registry;
-use super::tool::{run, run_with_input};
+use super::tool::{run, run_with_input, try_run};
 use super::wait::eventually;
 
 /// Tests that disturb everybody (restart a registry, kill the leader) hold it alone.
@@ -136,6 +136,13 @@ impl Cluster {
                 .ok_or_else(|| "nobody holds the Lease".to_owned())
         })
         .await
+    }
+
+    /// What a pod of the operator answers on its port for probes and metrics, once the API server knows where
+    /// that is.
+    pub(crate) fn answer_of(pod: &str, path: &str) -> Result<String, String> {
+        let port = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod}:8080/proxy{path}");
+        try_run(&["kubectl", "get", "--raw", &port])
     }
 
     /// A namespace of its own for a test, that enforces Pod Security `restricted`, with the Secrets

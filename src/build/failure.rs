@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::de::IntoDeserializer as _;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
@@ -23,6 +25,26 @@ pub enum FailureClass {
     Evicted,
     /// It needed more memory than it may have.
     OutOfMemory,
+}
+
+impl FailureClass {
+    /// Every class.
+    pub const ALL: [Self; 7] = [
+        Self::Dockerfile,
+        Self::Source,
+        Self::Registry,
+        Self::Infrastructure,
+        Self::Timeout,
+        Self::Evicted,
+        Self::OutOfMemory,
+    ];
+
+    /// The class that a status names, if this version knows it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let deserializer: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+        Self::deserialize(deserializer).ok()
+    }
 }
 
 impl fmt::Display for FailureClass {

@@ -2,6 +2,8 @@
 //!
 //! Labels are closed sets: never a name, a digest or the text of an error.
 
+mod builds;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -12,12 +14,32 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use self::builds::BuildMetrics;
 use super::standing::{ImageCounts, Standing, State};
 use super::stored::StoredMirror;
 use crate::reason::Reason;
 
-/// What failed images count as whose reason is not known, or not listed in the status.
-const OTHER_REASON: &str = "Other";
+/// What failures count as of which the status does not say more.
+const OTHER: &str = "Other";
+
+/// The kinds that are reconciled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    ImageMirror,
+    ImageBuild,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::ImageMirror, Self::ImageBuild];
+
+    /// The value of the label.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::ImageMirror => "ImageMirror",
+            Self::ImageBuild => "ImageBuild",
+        }
+    }
+}
 
 /// The metrics of one process, in a registry of their own.
 pub(crate) struct Metrics {
@@ -31,6 +53,8 @@ pub(crate) struct Metrics {
     images: IntGaugeVec,
     images_failed: IntGaugeVec,
     leader: IntGauge,
+    /// Those of builds.
+    pub(crate) builds: BuildMetrics,
     /// How each mirror stands, by namespace and name, so that one that is deleted stops counting.
     standings: Mutex<HashMap<String, Standing>>,
 }
@@ -39,6 +63,7 @@ pub(crate) struct Metrics {
 /// how a cancelled one ends.
 pub(crate) struct ReconcileTimer<'a> {
     metrics: &'a Metrics,
+    kind: Kind,
     start: Instant,
     succeeded: bool,
 }
@@ -54,7 +79,7 @@ impl Drop for ReconcileTimer<'_> {
     fn drop(&mut self) {
         self.metrics
             .reconciles
-            .with_label_values(&[outcome(self.succeeded)])
+            .with_label_values(&[self.kind.label(), outcome(self.succeeded)])
             .inc();
         self.metrics
             .reconcile_duration
@@ -71,13 +96,13 @@ impl Metrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("transship".to_owned()), None)?;
         let reconciles = IntCounterVec::new(
-            Opts::new("reconcile_total", "Reconciles of mirrors by outcome."),
-            &["outcome"],
+            Opts::new("reconcile_total", "Reconciles by kind and outcome."),
+            &["kind", "outcome"],
         )?;
         let reconcile_duration = Histogram::with_opts(
             HistogramOpts::new(
                 "reconcile_duration_seconds",
-                "How long reconciles of mirrors take, scans included.",
+                "How long reconciles take, scans included.",
             )
             .buckets(vec![
                 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -117,7 +142,9 @@ impl Metrics {
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         for outcome in ["success", "failure"] {
-            reconciles.with_label_values(&[outcome]);
+            for kind in Kind::ALL {
+                reconciles.with_label_values(&[kind.label(), outcome]);
+            }
             runs.with_label_values(&[outcome]);
         }
         registry.register(Box::new(reconciles.clone()))?;
@@ -131,6 +158,7 @@ impl Metrics {
         registry.register(Box::new(leader.clone()))?;
         registry.register(Box::new(build))?;
         Ok(Self {
+            builds: BuildMetrics::new(&registry)?,
             registry,
             reconciles,
             reconcile_duration,
@@ -146,9 +174,10 @@ impl Metrics {
     }
 
     /// Starts to measure one reconcile.
-    pub(crate) fn reconcile(&self) -> ReconcileTimer<'_> {
+    pub(crate) fn reconcile(&self, kind: Kind) -> ReconcileTimer<'_> {
         ReconcileTimer {
             metrics: self,
+            kind,
             start: Instant::now(),
             succeeded: false,
         }
@@ -184,7 +213,9 @@ impl Metrics {
 
     /// Everything in the text format.
     pub(crate) fn render(&self) -> Result<String, prometheus::Error> {
-        self.count(Timestamp::now());
+        let now = Timestamp::now();
+        self.count(now);
+        self.builds.count(now);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
@@ -192,7 +223,7 @@ impl Metrics {
 
     /// Sums up how all mirrors stand.
     fn count(&self, now: Timestamp) {
-        let mut mirrors = State::ALL.map(|state| (state, 0));
+        let mut mirrors = State::OF_MIRRORS.map(|state| (state, 0));
         let mut images = ImageCounts::default();
         // An alert on it must tell none from nothing known.
         let mut failed = BTreeMap::from([(label(Some(Reason::VerificationFailed)), 0)]);
@@ -231,7 +262,7 @@ impl Metrics {
 
 /// The value of the label.
 fn label(reason: Option<Reason>) -> String {
-    reason.map_or_else(|| OTHER_REASON.to_owned(), |reason| reason.to_string())
+    reason.map_or_else(|| OTHER.to_owned(), |reason| reason.to_string())
 }
 
 #[cfg(test)]
@@ -250,16 +281,24 @@ mod tests {
         .unwrap()
     }
 
+    /// Every line of `series`, without the prefix of all, is in the text.
+    pub(super) fn assert_has(metrics: &Metrics, series: &[&str]) {
+        let text = metrics.render().unwrap();
+        for line in series {
+            let line = format!("transship_{line}");
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
+
+    pub(super) fn assert_has_no(metrics: &Metrics, words: &str) {
+        let text = metrics.render().unwrap();
+        assert!(!text.contains(words), "{text}");
+    }
+
     #[test]
     fn mirrors_and_images_are_summed_until_they_are_gone() {
         let metrics = Metrics::new().unwrap();
-        let has = |series: &[&str]| {
-            let text = metrics.render().unwrap();
-            for line in series {
-                let line = format!("transship_{line}");
-                assert!(text.lines().any(|found| found == line), "{line}: {text}");
-            }
-        };
+        let has = |series: &[&str]| assert_has(&metrics, series);
         has(&[
             r#"mirrors{state="stalled"} 0"#,
             r#"images_failed{reason="VerificationFailed"} 0"#,
@@ -285,26 +324,21 @@ mod tests {
         ]);
         metrics.forget("b");
         has(&[r#"images{state="present"} 3"#, "mirrors_overdue 1"]);
-        assert!(!metrics.render().unwrap().contains("PushDenied"));
+        assert_has_no(&metrics, "PushDenied");
     }
 
     #[test]
     fn a_reconcile_that_is_cancelled_counts_as_failed() {
         let metrics = Metrics::new().unwrap();
-        metrics.reconcile().finish(true);
-        drop(metrics.reconcile());
-        let text = metrics.render().unwrap();
-        assert!(
-            text.contains(r#"transship_reconcile_total{outcome="success"} 1"#),
-            "{text}"
-        );
-        assert!(
-            text.contains(r#"transship_reconcile_total{outcome="failure"} 1"#),
-            "{text}"
-        );
-        assert!(
-            text.contains("transship_reconcile_duration_seconds_count 2"),
-            "{text}"
+        metrics.reconcile(Kind::ImageMirror).finish(true);
+        drop(metrics.reconcile(Kind::ImageMirror));
+        assert_has(
+            &metrics,
+            &[
+                r#"reconcile_total{kind="ImageMirror",outcome="success"} 1"#,
+                r#"reconcile_total{kind="ImageMirror",outcome="failure"} 1"#,
+                "reconcile_duration_seconds_count 2",
+            ],
         );
     }
 }

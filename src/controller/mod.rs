@@ -323,7 +323,9 @@ fn controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<Sto
 fn build_controller(context: &Arc<Context>, namespace: Option<&str>) -> Controller<StoredBuild> {
     let builds: Api<StoredBuild> = scoped(&context.client, namespace);
     let (kept, keep) = reflector::store();
+    let noting = Arc::clone(context);
     let builds = watcher(builds, watcher::Config::default().page_size(PAGE_SIZE))
+        .inspect_ok(move |event| note_build(&noting, event))
         .modify(cache::trim_build)
         .reflect(keep)
         .applied_objects();
@@ -351,6 +353,18 @@ fn note(context: &Context, event: &watcher::Event<StoredMirror>) {
     }
 }
 
+/// Takes note of how builds stand, before most of it is left out of what is kept of them.
+fn note_build(context: &Context, event: &watcher::Event<StoredBuild>) {
+    let builds = &context.metrics.builds;
+    match event {
+        watcher::Event::Apply(build) | watcher::Event::InitApply(build) => {
+            builds.observe(&key(build), build);
+        }
+        watcher::Event::Delete(build) => builds.forget(&key(build)),
+        watcher::Event::Init | watcher::Event::InitDone => {}
+    }
+}
+
 /// Logs what went wrong with a reconcile, and forgets objects that are gone.
 fn report<T>(context: &Context, result: &Result<T, ControllerError>) {
     match result {
@@ -373,6 +387,7 @@ fn report_build<T>(context: &Context, result: &Result<T, BuildControllerError>) 
         Ok(_) => {}
         Err(kube::runtime::controller::Error::ObjectNotFound(object)) => {
             let key = key_of(object.namespace.as_deref(), &object.name);
+            context.metrics.builds.forget(&key);
             context.error_pauses.succeeded(&build::object_key(&key));
         }
         Err(error) => tracing::warn!(error = %with_causes(error), "reconcile failed"),

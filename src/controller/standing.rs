@@ -1,10 +1,12 @@
-//! How one mirror stands, as metrics count it. Pure: an object in, a few numbers out. Nothing of it names the mirror
-//! or an image.
+//! How one mirror stands, as metrics count it, and what mirrors and builds have in common there. Pure: an object in,
+//! a few numbers out. Nothing of it names the mirror or an image.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::ObjectMeta;
 
 use super::stored::StoredMirror;
 use crate::api::{
@@ -15,9 +17,9 @@ use crate::reason::Reason;
 /// How long after its time something is overdue: longer than any pause between two attempts.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// Where a mirror stands; each is in one state.
+/// Where a mirror or a build stands; each is in one state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Everything is in place.
     Ready,
     /// On its way, or not looked at yet.
@@ -28,26 +30,67 @@ pub(super) enum State {
     Stalled,
     /// Suspended.
     Suspended,
+    /// Stopped by a person, who knows of it. Only builds are.
+    Cancelled,
 }
 
 impl State {
-    /// Every state.
-    pub(super) const ALL: [Self; 5] = [
+    /// Every state of a mirror.
+    pub(crate) const OF_MIRRORS: [Self; 5] = [
         Self::Ready,
         Self::Progressing,
         Self::Failed,
         Self::Stalled,
         Self::Suspended,
     ];
+    /// Every state of a build.
+    pub(crate) const OF_BUILDS: [Self; 6] = [
+        Self::Ready,
+        Self::Progressing,
+        Self::Failed,
+        Self::Stalled,
+        Self::Suspended,
+        Self::Cancelled,
+    ];
+
+    /// Reads it off what both kinds of objects have.
+    pub(crate) fn of(
+        metadata: &ObjectMeta,
+        is_suspended: bool,
+        observed_generation: Option<i64>,
+        conditions: &[Condition],
+    ) -> Self {
+        let is = |type_, value| {
+            find_condition(conditions, type_).is_some_and(|found| found.status == value)
+        };
+        let stalled = find_condition(conditions, ConditionType::Stalled);
+        if is_suspended {
+            Self::Suspended
+        } else if observed_generation != metadata.generation {
+            Self::Progressing
+        } else if let Some(stalled) = stalled.filter(|stalled| stalled.status == "True") {
+            match Reason::from_name(&stalled.reason) {
+                Some(Reason::Cancelled) => Self::Cancelled,
+                _ => Self::Stalled,
+            }
+        } else if is(ConditionType::Ready, "False") {
+            Self::Failed
+        } else if is(ConditionType::Ready, "True") {
+            Self::Ready
+        } else {
+            Self::Progressing
+        }
+    }
 
     /// The value of the label.
-    pub(super) const fn label(self) -> &'static str {
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Progressing => "progressing",
             Self::Failed => "failed",
             Self::Stalled => "stalled",
             Self::Suspended => "suspended",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -79,7 +122,12 @@ impl Standing {
             StoredMirror::Readable(mirror) => {
                 let status = mirror.status.clone().unwrap_or_default();
                 Self {
-                    state: state(mirror, &status),
+                    state: State::of(
+                        &mirror.metadata,
+                        mirror.spec.suspend,
+                        status.observed_generation,
+                        &status.conditions,
+                    ),
                     due: due(mirror, &status),
                     ..Self::stalled(&status)
                 }
@@ -107,29 +155,15 @@ impl Standing {
 
     /// Whether something should have happened long ago.
     pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
-        self.due.is_some_and(|due| {
-            Duration::try_from(now.duration_since(due)).is_ok_and(|late| late > PATIENCE)
-        })
+        is_overdue(self.due, now)
     }
 }
 
-fn state(mirror: &ImageMirror, status: &ImageMirrorStatus) -> State {
-    let is = |type_, value| {
-        find_condition(&status.conditions, type_).is_some_and(|found| found.status == value)
-    };
-    if mirror.spec.suspend {
-        State::Suspended
-    } else if status.observed_generation != mirror.metadata.generation {
-        State::Progressing
-    } else if is(ConditionType::Stalled, "True") {
-        State::Stalled
-    } else if is(ConditionType::Ready, "False") {
-        State::Failed
-    } else if is(ConditionType::Ready, "True") {
-        State::Ready
-    } else {
-        State::Progressing
-    }
+/// Whether what is due at a time should have happened long ago.
+pub(crate) fn is_overdue(due: Option<Timestamp>, now: Timestamp) -> bool {
+    due.is_some_and(|due| {
+        Duration::try_from(now.duration_since(due)).is_ok_and(|late| late > PATIENCE)
+    })
 }
 
 /// A mirror that nobody has looked at is due since it exists.

@@ -1,30 +1,42 @@
-//! What can be done with a mirror from within Argo CD.
+//! What can be done with a mirror or a build from within Argo CD.
 
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::{Value, json};
-use transship::api::{self, RECONCILE_REQUEST_ANNOTATIONS};
+use transship::api::{CANCEL_ANNOTATION, RECONCILE_REQUEST_ANNOTATIONS};
 
-use super::{admit, argocd_setting, mirror, run_in_argocd};
+use super::{admit, argocd_setting, build, definition, mirror, run_in_argocd};
 
-fn suspended(suspended: bool) -> Value {
-    let mut object = mirror();
+fn suspended(mut object: Value, suspended: bool) -> Value {
     object["spec"]["suspend"] = json!(suspended);
     object
 }
 
-fn actions() -> Value {
-    serde_saphyr::from_str(&argocd_setting("actions")).unwrap()
+/// The build with one that was started, and may have ended.
+fn started(has_ended: bool) -> Value {
+    let mut object = build();
+    object["status"]["build"] = json!({
+        "number": 12, "attempt": 1, "pod": "app-12", "inputsHash": "h", "startTime": "2026-01-01T00:00:00Z",
+    });
+    if has_ended {
+        object["status"]["build"]["completionTime"] = json!("2026-01-01T00:01:00Z");
+    }
+    object
+}
+
+fn actions(object: &Value) -> Value {
+    serde_saphyr::from_str(&argocd_setting("actions", object)).unwrap()
 }
 
 async fn discovered(object: &Value) -> Value {
-    let script = actions()["discovery.lua"].as_str().unwrap().to_owned();
-    run_in_argocd(&script, object).await.unwrap()
+    let actions = actions(object);
+    let script = actions["discovery.lua"].as_str().unwrap();
+    run_in_argocd(script, object).await.unwrap()
 }
 
 /// What the action makes of the object, which is what Argo CD then writes.
 async fn act(name: &str, object: &Value) -> Value {
-    let actions = actions();
+    let actions = actions(object);
     let definition = actions["definitions"]
         .as_array()
         .unwrap()
@@ -39,14 +51,16 @@ async fn act(name: &str, object: &Value) -> Value {
 }
 
 #[rstest]
-#[case::active(false, &["suspend", "sync"])]
-#[case::suspended(true, &["resume"])]
+#[case::mirror(mirror(), &["suspend", "sync"])]
+#[case::suspended_mirror(suspended(mirror(), true), &["resume"])]
+#[case::new_build(build(), &["build", "suspend"])]
+#[case::build_that_has_ended(started(true), &["build", "suspend"])]
+#[case::build_that_goes_on(started(false), &["build", "cancel", "suspend"])]
+#[case::suspended_build(suspended(started(true), true), &["resume"])]
+#[case::suspended_build_that_goes_on(suspended(started(false), true), &["cancel", "resume"])]
 #[tokio::test]
-async fn what_makes_no_sense_now_is_disabled(
-    #[case] is_suspended: bool,
-    #[case] expected: &[&str],
-) {
-    let discovered = discovered(&suspended(is_suspended)).await;
+async fn what_makes_no_sense_now_is_disabled(#[case] object: Value, #[case] expected: &[&str]) {
+    let discovered = discovered(&object).await;
     let mut enabled: Vec<_> = discovered
         .as_object()
         .unwrap()
@@ -58,12 +72,15 @@ async fn what_makes_no_sense_now_is_disabled(
     assert_eq!(enabled, expected);
 }
 
+#[rstest]
+#[case::mirror(mirror())]
+#[case::build(build())]
 #[tokio::test]
-async fn every_action_that_is_discovered_is_defined() {
-    let discovered = discovered(&mirror()).await;
+async fn every_action_that_is_discovered_is_defined(#[case] object: Value) {
+    let discovered = discovered(&object).await;
     let mut names: Vec<_> = discovered.as_object().unwrap().keys().cloned().collect();
     names.sort_unstable();
-    let defined: Vec<_> = actions()["definitions"]
+    let defined: Vec<_> = actions(&object)["definitions"]
         .as_array()
         .unwrap()
         .iter()
@@ -78,8 +95,11 @@ async fn every_action_that_is_discovered_is_defined() {
 #[case::for_the_first_time(json!({}))]
 #[case::without_any(Value::Null)]
 #[tokio::test]
-async fn sync_requests_a_scan_and_changes_nothing_else(#[case] annotations: Value) {
-    let mut object = mirror();
+async fn what_is_asked_for_changes_one_annotation(
+    #[case] annotations: Value,
+    #[values(("sync", mirror()), ("build", build()))] asked: (&str, Value),
+) {
+    let (action, mut object) = asked;
     if annotations.is_null() {
         object["metadata"]
             .as_object_mut()
@@ -88,7 +108,7 @@ async fn sync_requests_a_scan_and_changes_nothing_else(#[case] annotations: Valu
     } else {
         object["metadata"]["annotations"] = annotations;
     }
-    let mut changed = act("sync", &object).await;
+    let mut changed = act(action, &object).await;
     let requested = changed["metadata"]["annotations"]
         .as_object_mut()
         .unwrap()
@@ -108,22 +128,53 @@ async fn sync_requests_a_scan_and_changes_nothing_else(#[case] annotations: Valu
 }
 
 #[rstest]
+#[case::beside_others(json!({"example.com/owner": "team"}))]
+#[case::after_another(json!({CANCEL_ANNOTATION: "11"}))]
+#[case::without_any(Value::Null)]
+#[tokio::test]
+async fn cancel_names_the_build_that_goes_on(#[case] annotations: Value) {
+    let mut object = started(false);
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.remove("annotations");
+    if !annotations.is_null() {
+        metadata.insert("annotations".to_owned(), annotations);
+    }
+    let changed = act("cancel", &object).await;
+    object["metadata"]["annotations"][CANCEL_ANNOTATION] = json!("12");
+    assert_eq!(changed, object);
+}
+
+/// It may have ended since the page was shown.
+#[rstest]
+#[case::ended(started(true))]
+#[case::never_started(build())]
+#[tokio::test]
+async fn cancel_changes_nothing_where_nothing_goes_on(#[case] object: Value) {
+    assert_eq!(act("cancel", &object).await, object);
+}
+
+#[rstest]
 #[case("suspend", true)]
 #[case("resume", false)]
 #[tokio::test]
-async fn suspend_and_resume_change_one_field(#[case] name: &str, #[case] is_suspended: bool) {
-    assert_eq!(
-        act(name, &suspended(!is_suspended)).await,
-        suspended(is_suspended)
-    );
+async fn suspend_and_resume_change_one_field(
+    #[case] name: &str,
+    #[case] is_suspended: bool,
+    #[values(mirror(), build())] object: Value,
+) {
+    let before = suspended(object.clone(), !is_suspended);
+    assert_eq!(act(name, &before).await, suspended(object, is_suspended));
 }
 
 /// A pointer to a field that there is not would ignore nothing.
-#[test]
-fn what_argo_cd_is_told_to_ignore_exists() {
-    let setting: Value = serde_saphyr::from_str(&argocd_setting("ignoreResourceUpdates")).unwrap();
+#[rstest]
+#[case::mirror(mirror())]
+#[case::build(build())]
+fn what_argo_cd_is_told_to_ignore_exists(#[case] object: Value) {
+    let setting = argocd_setting("ignoreResourceUpdates", &object);
+    let setting: Value = serde_saphyr::from_str(&setting).unwrap();
     let pointers = setting["jsonPointers"].as_array().unwrap();
-    let definition = serde_json::to_value(&api::definitions().unwrap()[0]).unwrap();
+    let definition = serde_json::to_value(definition(&object)).unwrap();
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     assert!(!pointers.is_empty());
     for pointer in pointers {

@@ -1,12 +1,12 @@
-//! The health of a mirror, as Argo CD and Flux see it, in every state that there is.
+//! The health of a mirror and of a build, as Argo CD and Flux see it, in every state that there is.
 
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::{Value, json};
-use transship::api::{ConditionType, Conditions, ImageMirrorStatus};
+use transship::api::{ConditionType, Conditions};
 use transship::reason::Reason;
 
-use super::{argocd_setting, documents, mirror, run_in_argocd};
+use super::{argocd_setting, build, documents, mirror, run_in_argocd};
 use crate::support::tools::ask;
 
 const FLUX: &str = include_str!("../../examples/flux.yaml");
@@ -16,7 +16,7 @@ type Condition = (ConditionType, &'static str, Reason);
 const READY: Condition = (ConditionType::Ready, "True", Reason::Succeeded);
 const UNKNOWN: Condition = (ConditionType::Ready, "Unknown", Reason::Progressing);
 const FAILED: Condition = (ConditionType::Ready, "False", Reason::PushDenied);
-const COPYING: Condition = (ConditionType::Reconciling, "True", Reason::Progressing);
+const WORKING: Condition = (ConditionType::Reconciling, "True", Reason::Progressing);
 const RETRYING: Condition = (
     ConditionType::Reconciling,
     "True",
@@ -24,8 +24,8 @@ const RETRYING: Condition = (
 );
 const STALLED: Condition = (ConditionType::Stalled, "True", Reason::PushDenied);
 
-/// The mirror with a status that the operator has written for this generation.
-fn observed(generation: i64, conditions: &[Condition]) -> Value {
+/// The object with a status that the operator has written for this generation.
+fn observed(mut object: Value, generation: i64, conditions: &[Condition]) -> Value {
     let built = conditions.iter().fold(
         Conditions::new(&[], Some(generation), Timestamp::UNIX_EPOCH),
         |built, (type_, status, reason)| {
@@ -37,16 +37,12 @@ fn observed(generation: i64, conditions: &[Condition]) -> Value {
             )
         },
     );
-    let status = ImageMirrorStatus {
-        observed_generation: Some(generation),
-        conditions: built.build(),
-        ..ImageMirrorStatus::default()
-    };
-    with(mirror(), "/status", json!(status))
+    object["status"] = json!({"observedGeneration": generation, "conditions": built.build()});
+    object
 }
 
-fn with(mut object: Value, pointer: &str, value: Value) -> Value {
-    *object.pointer_mut(pointer).unwrap() = value;
+fn suspended(mut object: Value) -> Value {
+    object["spec"]["suspend"] = json!(true);
     object
 }
 
@@ -65,28 +61,32 @@ async fn flux(object: &Value) -> (String, String) {
 }
 
 #[rstest]
-#[case::new(mirror(), "Progressing: Waiting for the operator", "InProgress")]
+#[case::new(|object| object, "Progressing: Waiting for the operator", "InProgress")]
 #[case::spec_not_seen(
-    observed(1, &[READY]), "Progressing: The operator has not seen the newest spec yet", "InProgress")]
+    |object| observed(object, 1, &[READY]), "Progressing: The operator has not seen the newest spec yet", "InProgress")]
 #[case::failed_before(
-    observed(1, &[FAILED, STALLED]), "Progressing: The operator has not seen the newest spec yet", "InProgress")]
-#[case::ready(observed(2, &[READY]), "Healthy: Ready is True", "Current")]
-#[case::copying(observed(2, &[UNKNOWN, COPYING]), "Progressing: Reconciling is True", "InProgress")]
-#[case::starting(observed(2, &[UNKNOWN]), "Progressing: Ready is Unknown", "InProgress")]
-#[case::retrying(observed(2, &[FAILED, RETRYING]), "Progressing: Reconciling is True", "InProgress")]
-#[case::copying_more(observed(2, &[READY, COPYING]), "Progressing: Reconciling is True", "InProgress")]
-#[case::stalled(observed(2, &[FAILED, STALLED]), "Degraded: PushDenied: Stalled is True", "Failed")]
+    |object| observed(object, 1, &[FAILED, STALLED]),
+    "Progressing: The operator has not seen the newest spec yet", "InProgress")]
+#[case::ready(|object| observed(object, 2, &[READY]), "Healthy: Ready is True", "Current")]
+#[case::working(|object| observed(object, 2, &[UNKNOWN, WORKING]), "Progressing: Reconciling is True", "InProgress")]
+#[case::starting(|object| observed(object, 2, &[UNKNOWN]), "Progressing: Ready is Unknown", "InProgress")]
+#[case::retrying(|object| observed(object, 2, &[FAILED, RETRYING]), "Progressing: Reconciling is True", "InProgress")]
+#[case::copying_more(|object| observed(object, 2, &[READY, WORKING]), "Progressing: Reconciling is True", "InProgress")]
+#[case::stalled(|object| observed(object, 2, &[FAILED, STALLED]), "Degraded: PushDenied: Stalled is True", "Failed")]
 // Suspending is a change of the spec, which is not acted upon while it lasts.
 #[case::suspended(
-    with(observed(1, &[READY]), "/spec/suspend", json!(true)), "Suspended: ImageMirror is suspended", "InProgress")]
-#[case::deleted(deleted(observed(2, &[READY])), "Progressing: Deletion in progress", "InProgress")]
+    |object| suspended(observed(object, 1, &[READY])), "Suspended: KIND is suspended", "InProgress")]
+#[case::deleted(|object| deleted(observed(object, 2, &[READY])), "Progressing: Deletion in progress", "InProgress")]
 #[tokio::test]
 async fn argo_cd_and_flux_see_the_same(
-    #[case] object: Value,
+    #[case] brought_about: fn(Value) -> Value,
     #[case] argocd: &str,
     #[case] flux_verdict: &str,
+    #[values(mirror(), build())] object: Value,
 ) {
-    let health = run_in_argocd(&argocd_setting("health"), &object)
+    let argocd = argocd.replace("KIND", object["kind"].as_str().unwrap());
+    let object = brought_about(object);
+    let health = run_in_argocd(&argocd_setting("health", &object), &object)
         .await
         .unwrap();
     let health = format!(

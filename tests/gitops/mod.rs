@@ -14,6 +14,7 @@ mod mirrors;
 
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use transship::api::{self, GROUP};
 
@@ -35,10 +36,11 @@ pub(super) fn documents(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// One of the keys that `argocd-cm` has for mirrors.
-fn argocd_setting(name: &str) -> String {
+/// One of the keys that `argocd-cm` has for the kind of an object.
+fn argocd_setting(name: &str, object: &Value) -> String {
     let config_map: Value = serde_saphyr::from_str(ARGOCD).unwrap();
-    let key = format!("resource.customizations.{name}.{GROUP}_ImageMirror");
+    let kind = object["kind"].as_str().unwrap();
+    let key = format!("resource.customizations.{name}.{GROUP}_{kind}");
     config_map["data"][&key].as_str().unwrap().to_owned()
 }
 
@@ -49,13 +51,18 @@ async fn run_in_argocd(script: &str, object: &Value) -> Result<Value, String> {
     Ok(serde_json::from_str(&answer).unwrap())
 }
 
+/// The definition of the kind of an object.
+fn definition(object: &Value) -> CustomResourceDefinition {
+    let definitions = api::definitions().unwrap();
+    definitions
+        .into_iter()
+        .find(|definition| definition.spec.names.kind == object["kind"])
+        .unwrap()
+}
+
 /// The object with its defaults, if the API server would admit it.
 async fn admit(object: &Value) -> Result<Value, String> {
-    let definitions = api::definitions().unwrap();
-    let definition = definitions
-        .iter()
-        .find(|definition| definition.spec.names.kind == object["kind"])
-        .unwrap();
+    let definition = definition(object);
     let question = json!({"definition": definition, "objects": [object]});
     let answer = ask("apiserver", &[], &question.to_string()).await?;
     let mut answer: Value = serde_json::from_str(&answer).unwrap();
@@ -85,6 +92,29 @@ fn mirror() -> Value {
                 "prefix": "registry.corp.example/mirror", "path": "{registry}/{repository}", "tag": "{tag}",
                 "existing": "Overwrite", "insecure": false,
             }],
+        },
+        "status": {"observedGeneration": -1},
+    })
+}
+
+/// A build as it is stored, of generation 2.
+fn build() -> Value {
+    json!({
+        "apiVersion": "transship.dev/v1alpha1",
+        "kind": "ImageBuild",
+        "metadata": {
+            "name": "app", "namespace": "team", "uid": "2", "generation": 2, "labels": {},
+            "annotations": {"argocd.argoproj.io/tracking-id": "app:transship.dev/ImageBuild:team/app"},
+        },
+        "spec": {
+            "suspend": false, "timeout": "1h", "dockerfile": "Dockerfile", "baseImages": "AsWritten",
+            "builder": {"type": "BuildKit", "isolation": "Auto"}, "retry": {"limit": 2}, "triggers": {}, "pod": {},
+            "history": {"successful": 3, "failed": 3}, "attest": {"provenance": true},
+            "source": {"inline": {"dockerfile": "FROM scratch", "files": {}}},
+            "output": {
+                "repository": "registry.corp.example/team/app", "format": "Preserve", "insecure": false,
+                "compression": {"algorithm": "Preserve"},
+            },
         },
         "status": {"observedGeneration": -1},
     })

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use rstest::rstest;
 use serde_json::{Value, json};
+use transship::build::FailureClass;
 use transship::reason::Reason;
 
 use self::exported::{Series, exported, exported_text};
@@ -26,8 +27,8 @@ const DASHBOARD: &str = include_str!("../../charts/transship/files/dashboard.jso
 const SCENES: &str = include_str!("alerts.yaml");
 /// What Prometheus adds to every series that it reads.
 const LABELS_OF_TARGETS: [&str; 2] = ["namespace", "job"];
-/// Those of images, and those of mirrors.
-const STATES: [&str; 8] = [
+/// Those of images, and those of mirrors and builds.
+const STATES: [&str; 9] = [
     "present",
     "pending",
     "failed",
@@ -36,7 +37,10 @@ const STATES: [&str; 8] = [
     "progressing",
     "stalled",
     "suspended",
+    "cancelled",
 ];
+/// Those of builds that have ended, as their status names them.
+const RESULTS: [&str; 3] = ["Succeeded", "Failed", "Cancelled"];
 
 fn rendered(kind: &str, name: &str) -> Value {
     documents(RENDERED)
@@ -183,8 +187,8 @@ async fn selected_by(expressions: &[String]) -> Vec<Series> {
 }
 
 #[rstest]
-#[case::alerts(alerts().into_iter().map(|(_, expression)| expression).collect(), 6)]
-#[case::dashboard(expressions_of_the_dashboard(), 14)]
+#[case::alerts(alerts().into_iter().map(|(_, expression)| expression).collect(), 12)]
+#[case::dashboard(expressions_of_the_dashboard(), 22)]
 #[tokio::test]
 async fn every_series_that_is_named_is_exported(
     #[case] expressions: Vec<String>,
@@ -218,9 +222,15 @@ async fn labels_have_values_of_a_closed_set() {
         for (label, value) in &series {
             let is_closed = match label.as_str() {
                 "__name__" | "le" => true,
+                "kind" => ["ImageMirror", "ImageBuild"].contains(&value.as_str()),
                 "outcome" => ["success", "failure"].contains(&value.as_str()),
                 "state" => STATES.contains(&value.as_str()),
                 "reason" => value == "Other" || Reason::from_name(value).is_some(),
+                "result" => RESULTS.contains(&value.as_str()),
+                "class" => {
+                    ["None", "Other"].contains(&value.as_str())
+                        || FailureClass::from_name(value).is_some()
+                }
                 "version" => value == env!("CARGO_PKG_VERSION"),
                 _ => false,
             };

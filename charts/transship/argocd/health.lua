@@ -1,5 +1,5 @@
--- Health of an ImageMirror, by the rules of kstatus and in their order: a spec that the operator has not
--- seen yet, Reconciling, Stalled, Ready. The string library is not there, and not needed.
+-- Health of an ImageMirror or an ImageBuild, by the rules of kstatus and in their order: a spec that the
+-- operator has not seen yet, Reconciling, Stalled, Ready. The string library is not there, and not needed.
 local health = { status = "Progressing", message = "Waiting for the operator" }
 if obj.metadata.deletionTimestamp ~= nil then
   health.message = "Deletion in progress"

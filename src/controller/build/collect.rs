@@ -7,12 +7,13 @@ use kube::runtime::controller::Action;
 use super::observation::{self, Ending, Stage};
 use super::outcome::{Failed, failure, naming_secret, retry_pause};
 use super::secrets::SecretValues;
-use super::status::end_build;
+use super::status::{end_build, took};
 use super::wanted::{Wanted, builder_type};
 use super::{Error, NEXT_STEP, Reconciler, inputs, registry};
 use crate::api::{BaseImage, BuildResult, ImageBuildStatus, has_ended};
 use crate::build::{BuildFailure, FailureClass, Published};
 use crate::controller::events::Severity;
+use crate::controller::request::RequestError;
 use crate::reason::Reason;
 
 /// Lines of a log that the status shows, and most bytes of them.
@@ -88,7 +89,8 @@ impl Reconciler<'_> {
         end_build(&mut status, BuildResult::Succeeded, None, limits, self.now);
         let input = self.input(&status);
         let status = input.nothing_handled(input.ready());
-        self.write(&status).await?;
+        self.write_end(&status, BuildResult::Succeeded, None)
+            .await?;
         let image = status.image.as_ref();
         let message = format!(
             "build {number}: {} is in the registry",
@@ -164,6 +166,7 @@ impl Reconciler<'_> {
                 build.retry_time = Some(Time(self.later(pause)));
             }
             self.write(&status).await?;
+            self.context.metrics.builds.retried(failure.class);
             self.tell(Severity::Warning, failure.reason, message).await;
             return Ok(Action::requeue(pause));
         }
@@ -175,10 +178,25 @@ impl Reconciler<'_> {
             limits,
             self.now,
         );
-        self.write(&status).await?;
+        self.write_end(&status, BuildResult::Failed, Some(failure.class))
+            .await?;
         self.tell(Severity::Warning, failure.reason, message).await;
         self.remove_old(&status).await?;
         Ok(Action::requeue(NEXT_STEP))
+    }
+
+    /// Writes down that the build has ended, and counts it: not before, as what is not written down is found to end
+    /// again.
+    async fn write_end(
+        &self,
+        status: &ImageBuildStatus,
+        result: BuildResult,
+        class: Option<FailureClass>,
+    ) -> Result<(), RequestError> {
+        self.write(status).await?;
+        let taken = status.build.as_ref().and_then(took);
+        self.context.metrics.builds.ended(result, class, taken);
+        Ok(())
     }
 
     /// A pod is gone, and nobody has read how it ended. `pods` are those that are left.
@@ -215,7 +233,8 @@ impl Reconciler<'_> {
         }
         let limits = &self.object.spec.history;
         end_build(&mut status, BuildResult::Cancelled, None, limits, self.now);
-        self.write(&status).await?;
+        self.write_end(&status, BuildResult::Cancelled, None)
+            .await?;
         self.tell(Severity::Normal, failure.reason, failure.message)
             .await;
         Ok(Action::requeue(NEXT_STEP))

@@ -18,6 +18,7 @@
 //! | `attestation.rs` | attaches that to the image | registries, API server |
 //! | `secrets.rs` | Secrets that have to be there, and must not be shown | API server |
 //! | `status.rs` | conditions, history | none |
+//! | `standing.rs` | what of an object metrics count | none |
 //! | `surroundings.rs` | what is asked of all of these | the above |
 //! | `start.rs`, `collect.rs` | begin an attempt, and end it | all of the above |
 
@@ -35,6 +36,7 @@ mod registry;
 mod secrets;
 mod source;
 mod spec_error;
+mod standing;
 mod start;
 mod status;
 mod step;
@@ -55,6 +57,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 
 pub(crate) use self::isolation::{Builders, UserNamespaces};
+pub(super) use self::standing::BuildStanding;
 
 use self::attempts::Attempts;
 use self::decide::{Decision, Situation};
@@ -64,6 +67,7 @@ use self::step::{Cause, Step, next_step, requested_at};
 use self::tags::{TagContext, tags};
 use self::wanted::Wanted;
 use super::events::{Notice, Severity};
+use super::metrics::Kind;
 use super::registries::Registries;
 use super::request::{RequestError, request};
 use super::stored::{StoredBuild, Unreadable, write_status};
@@ -114,7 +118,7 @@ pub(super) async fn reconcile(
     cached: Arc<StoredBuild>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
-    let timer = context.metrics.reconcile();
+    let timer = context.metrics.reconcile(Kind::ImageBuild);
     let result = Box::pin(reconcile_newest(&cached, &context)).await;
     timer.finish(result.is_ok());
     if result.is_ok() {

@@ -178,17 +178,20 @@ pub(super) fn end_build(
             .map(str::to_owned),
         reason: failure.as_ref().map(|failure| failure.reason.clone()),
         start_time: build.start_time.clone(),
-        duration: duration(build, now),
+        duration: took(build).map(|taken| format!("{taken:#}").replace(' ', "")),
     };
     status.last_failure = failure;
     status.history.insert(0, record);
     trim(&mut status.history, limits);
 }
 
-fn duration(build: &BuildStatus, now: Timestamp) -> Option<String> {
+/// How long a build that has ended took, in whole seconds.
+pub(super) fn took(build: &BuildStatus) -> Option<SignedDuration> {
     let start = build.start_time.as_ref()?.0;
-    let seconds = SignedDuration::from_secs(now.duration_since(start).as_secs());
-    Some(format!("{seconds:#}").replace(' ', ""))
+    let end = build.completion_time.as_ref()?.0;
+    Some(SignedDuration::from_secs(
+        end.duration_since(start).as_secs(),
+    ))
 }
 
 /// Leaves as many of each kind as are wanted, the newest.

@@ -74,6 +74,7 @@ use self::spec_error::SpecError;
 use self::status::StatusInput;
 use self::step::{Step, Trigger, next_step, requested_at};
 pub(crate) use self::wanted::Wanted;
+use super::metrics::Kind;
 use super::plans::StartError;
 use super::registries::Registries;
 use super::request::{RequestError, request};
@@ -129,7 +130,7 @@ pub(crate) async fn reconcile(
     // An error means that the process ends.
     let mut known = context.claims_known.subscribe();
     let _ = known.wait_for(|known| *known).await;
-    let timer = context.metrics.reconcile();
+    let timer = context.metrics.reconcile(Kind::ImageMirror);
     let result = reconcile_newest(&mirror, &context).await;
     timer.finish(result.is_ok());
     if result.is_ok() {

@@ -1,3 +1,3 @@
--- Scans again, and at once.
+-- Goes on, and at once.
 obj.spec.suspend = false
 return obj

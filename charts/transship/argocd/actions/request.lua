@@ -1,4 +1,4 @@
--- Starts a scan at once: any new value of the annotation does.
+-- Asks for a scan or a build at once: any new value of the annotation does.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
