@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::workshop::Workshop;
-use crate::harness::Build;
+use crate::harness::{Build, eventually};
 
 #[tokio::test]
 async fn a_failed_instruction_is_named_with_its_log_and_without_secrets() {
@@ -71,10 +71,12 @@ async fn a_pod_that_never_starts_ends_with_what_kept_it(
     let failure = build.wait_failed("TimedOut").await.last_failure.unwrap();
     assert_eq!(failure.class, "Timeout");
     assert!(failure.message.contains(obstacle), "{failure:?}");
-    let pods = workshop
-        .namespace
-        .kubectl(&["get", "pods", "--output=name"]);
-    assert_eq!(pods, "");
+    let get = ["get", "pods", "--output=name"];
+    eventually("the pod to be gone", || async {
+        let pods = workshop.namespace.kubectl(&get);
+        pods.is_empty().then_some(()).ok_or(pods)
+    })
+    .await;
     build.change(&good);
     build.wait_ready().await;
 }

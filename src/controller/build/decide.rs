@@ -1,7 +1,7 @@
 //! Whether there is something to build, and why. Pure.
 
 use super::step::Cause;
-use crate::api::{BuildTrigger, ImageBuildStatus, SourceStatus};
+use crate::api::{BuildResult, BuildTrigger, ImageBuildStatus, SourceStatus};
 
 /// What is known when it is decided.
 pub(super) struct Situation<'a> {
@@ -24,7 +24,7 @@ pub(super) enum Decision {
     Build(BuildTrigger),
     /// The image is there; its tags may have to be moved.
     UpToDate,
-    /// The same has failed before, and would again.
+    /// The same has failed before, and would again; or somebody stopped it, and has not said that they want it.
     FailedBefore,
 }
 
@@ -43,16 +43,25 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
             Decision::Build(BuildTrigger::ImageLost)
         };
     }
-    let failure = status.last_failure.as_ref();
-    let failed_before = status.build.as_ref().is_some_and(|build| {
-        build.inputs_hash == situation.inputs_hash
-            && failure.is_some_and(|failure| failure.number == build.number)
-    });
     // Somebody has changed the spec: that may be what mends it.
-    if failed_before && situation.cause == Cause::Due {
+    if situation.cause == Cause::Due && ended_before(situation) {
         return Decision::FailedBefore;
     }
     Decision::Build(trigger(situation))
+}
+
+/// Whether the last build was of these inputs, and has failed or was stopped by somebody.
+fn ended_before(situation: &Situation<'_>) -> bool {
+    let status = situation.status;
+    let failure = status.last_failure.as_ref();
+    let last = status.history.first();
+    status.build.as_ref().is_some_and(|build| {
+        let has_failed = failure.is_some_and(|failure| failure.number == build.number);
+        let was_stopped = last.is_some_and(|record| {
+            record.number == build.number && record.result == BuildResult::Cancelled
+        });
+        build.inputs_hash == situation.inputs_hash && (has_failed || was_stopped)
+    })
 }
 
 fn trigger(situation: &Situation<'_>) -> BuildTrigger {
@@ -68,6 +77,9 @@ fn trigger(situation: &Situation<'_>) -> BuildTrigger {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
     use super::*;
     use crate::api::{BuildFailureStatus, BuildStatus, BuiltImage};
 
@@ -140,12 +152,19 @@ mod tests {
         assert_eq!(decide(&situation), Decision::Build(BuildTrigger::BaseImage));
     }
 
-    #[test]
-    fn what_has_failed_is_built_again_only_when_something_was_changed() {
+    #[rstest]
+    #[case::failed(Some(BuildFailureStatus::default()), BuildResult::Failed)]
+    #[case::stopped(None, BuildResult::Cancelled)]
+    fn what_has_failed_or_was_stopped_is_built_again_only_when_something_was_changed(
+        #[case] last_failure: Option<BuildFailureStatus>,
+        #[case] result: BuildResult,
+    ) {
+        let record = serde_json::from_value(json!({"number": 0, "result": result}));
         let status = ImageBuildStatus {
             inputs_hash: None,
             image: None,
-            last_failure: Some(BuildFailureStatus::default()),
+            last_failure,
+            history: vec![record.unwrap()],
             ..built("h")
         };
         assert_eq!(

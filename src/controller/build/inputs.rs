@@ -80,6 +80,12 @@ pub(super) fn of_spec(spec: &ImageBuildSpec) -> Digest {
     })
 }
 
+/// What an attempt is started for: one that goes on is of no use any more when it changes. Where the source is belongs
+/// to it, which is no part of [`of_spec`]: the same files from another place make the same image.
+pub(super) fn started_for(spec: &ImageBuildSpec) -> Digest {
+    digest(&(of_spec(spec), &spec.source))
+}
+
 /// Everything that an image is made from, as far as it is known before it is built.
 pub(super) fn of(spec: &Digest, source: &SourceStatus, base_images: &[BaseImage]) -> Digest {
     let source = identity(source);
@@ -156,6 +162,22 @@ mod tests {
         for change in changes {
             assert_eq!(hash(change), hash(|_| {}));
         }
+    }
+
+    #[test]
+    fn another_source_outdates_an_attempt_and_makes_the_same_image() {
+        let spec = |branch: &str, tags: &[&str]| -> ImageBuildSpec {
+            let git = json!({"url": "https://git.test/app.git", "ref": {"branch": branch}});
+            let spec = json!({
+                "source": {"git": git}, "output": {"repository": "corp.test/app", "tags": tags},
+            });
+            serde_json::from_value(spec).unwrap()
+        };
+        let (main, fix) = (spec("main", &["main"]), spec("fix", &["main"]));
+        assert_eq!(of_spec(&main), of_spec(&fix));
+        assert_ne!(started_for(&main), started_for(&fix));
+        let tagged = spec("main", &["main", "v1"]);
+        assert_eq!(started_for(&main), started_for(&tagged));
     }
 
     #[test]

@@ -110,6 +110,8 @@ struct Reconciler<'a> {
     attempts: Attempts,
     /// What of the spec makes a difference to the image.
     spec_inputs: Digest,
+    /// What an attempt of now is started for.
+    started_for: Digest,
     now: Timestamp,
 }
 
@@ -155,6 +157,7 @@ async fn reconcile_newest(cached: &StoredBuild, context: &Context) -> Result<Act
         context,
         uid: object.uid().unwrap_or_default(),
         spec_inputs: inputs::of_spec(&object.spec),
+        started_for: inputs::started_for(&object.spec),
         object,
         secrets: Api::namespaced(client.clone(), &namespace),
         config_maps: Api::namespaced(client.clone(), &namespace),
@@ -209,7 +212,7 @@ impl Reconciler<'_> {
             .and_then(|status| status.build.as_ref());
         let order = build.map_or((0, 0), |build| (build.number, build.attempt));
         let current = observation::of_attempt(&pods, &self.uid, order);
-        match next_step(&self.object, &observed, self.spec_inputs.as_str(), self.now) {
+        match next_step(&self.object, &observed, self.started_for.as_str(), self.now) {
             Step::Rest => Ok(Action::await_change()),
             Step::Wait(delay) => Ok(Action::requeue(delay)),
             Step::Adopt(attempt) => {

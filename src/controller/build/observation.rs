@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::pod::{
-    BUILD, BUILD_ANNOTATION, FETCH, PLATFORMS_ANNOTATION, PUBLISH, SCAN, SPEC_ANNOTATION,
+    BUILD, BUILD_ANNOTATION, FETCH, PLATFORMS_ANNOTATION, PUBLISH, SCAN, STARTED_FOR_ANNOTATION,
 };
 use crate::api::{
     BUILD_ATTEMPT_LABEL, BUILD_NUMBER_LABEL, BUILD_PLATFORM_ANNOTATION, BuildStatus, BuilderStatus,
@@ -38,8 +38,8 @@ pub(super) struct AttemptObservation {
     pub(super) source: Option<SourceStatus>,
     /// What builds.
     pub(super) builder: Option<BuilderStatus>,
-    /// What of the spec it was started for.
-    pub(super) spec_inputs: String,
+    /// What it was started for.
+    pub(super) started_for: String,
     /// How far it is.
     pub(super) progress: Progress,
 }
@@ -78,7 +78,7 @@ pub(super) fn attempts(pods: &[Pod], uid: &str) -> Vec<AttemptObservation> {
             },
             source: record.source,
             builder: record.builder,
-            spec_inputs: first.annotations().get(SPEC_ANNOTATION)?.clone(),
+            started_for: first.annotations().get(STARTED_FOR_ANNOTATION)?.clone(),
             progress: progress(&pods),
         })
     });
@@ -363,7 +363,7 @@ mod tests {
         let pod = serde_json::from_value(json!({"metadata": {
             "name": "app-7",
             "labels": {BUILD_NUMBER_LABEL: "7", BUILD_ATTEMPT_LABEL: "2"},
-            "annotations": {BUILD_ANNOTATION: record, SPEC_ANNOTATION: "spec"},
+            "annotations": {BUILD_ANNOTATION: record, STARTED_FOR_ANNOTATION: "spec"},
             "ownerReferences": [{
                 "apiVersion": "transship.dev/v1alpha1", "kind": "ImageBuild", "name": "app", "uid": "1", "controller": true,
             }],

@@ -31,8 +31,8 @@ use crate::packed::{self, PackError};
 
 /// Annotation with what is built, as `status.build` has it.
 pub(super) const BUILD_ANNOTATION: &str = "transship.dev/build";
-/// Annotation with what of the spec it is built for.
-pub(super) const SPEC_ANNOTATION: &str = "transship.dev/spec-inputs";
+/// Annotation with what of the spec an attempt is started for.
+pub(super) const STARTED_FOR_ANNOTATION: &str = "transship.dev/started-for";
 /// Annotation with all platforms of the build, between commas: each has a pod.
 pub(super) const PLATFORMS_ANNOTATION: &str = "transship.dev/platforms";
 /// The containers, in the order in which they run.
@@ -71,8 +71,8 @@ pub(super) struct AttemptInput<'a> {
     pub(super) platforms: &'a [Platform],
     /// What `status.build` says of it.
     pub(super) record: String,
-    /// What of the spec makes a difference to the image.
-    pub(super) spec_inputs: &'a str,
+    /// What it is started for, as `inputs::started_for` has it.
+    pub(super) started_for: &'a str,
     pub(super) timeout: Duration,
     /// What the builder needs.
     pub(super) container: &'a BuildContainer,
@@ -179,7 +179,7 @@ fn metadata(input: &AttemptInput<'_>, name: &str, owner: &OwnerReference) -> Val
         },
         "annotations": {
             BUILD_ANNOTATION: input.record,
-            SPEC_ANNOTATION: input.spec_inputs,
+            STARTED_FOR_ANNOTATION: input.started_for,
             BUILD_PLATFORM_ANNOTATION: input.platform.to_string(),
             PLATFORMS_ANNOTATION: platforms_text(input.platforms),
             ARGOCD_IGNORE_UPDATES_ANNOTATION: "true",

@@ -199,7 +199,7 @@ impl Reconciler<'_> {
             platform: choice.platform,
             platforms: &wanted.platforms,
             record: serde_json::to_string(record).unwrap_or_default(),
-            spec_inputs: self.spec_inputs.as_str(),
+            started_for: self.started_for.as_str(),
             timeout: wanted.timeout,
             container: &container,
             builder_image: choice.image,

@@ -46,11 +46,12 @@ pub(super) enum Cause {
     Due,
 }
 
-/// Decides from the object, its pods and the clock. `spec_inputs` is what of the spec makes a difference to the image.
+/// Decides from the object, its pods and the clock. `started_for` is what an attempt of
+/// now is started for.
 pub(super) fn next_step(
     object: &ImageBuild,
     attempts: &[AttemptObservation],
-    spec_inputs: &str,
+    started_for: &str,
     now: Timestamp,
 ) -> Step {
     if object.metadata.deletion_timestamp.is_some() {
@@ -67,7 +68,7 @@ pub(super) fn next_step(
         };
     }
     if let Some(build) = build.filter(|build| build.completion_time.is_none()) {
-        return going_on(object, build, attempts, spec_inputs, now);
+        return going_on(object, build, attempts, started_for, now);
     }
     if object.spec.suspend {
         return Step::Rest;
@@ -98,7 +99,7 @@ fn going_on(
     object: &ImageBuild,
     build: &BuildStatus,
     attempts: &[AttemptObservation],
-    spec_inputs: &str,
+    started_for: &str,
     now: Timestamp,
 ) -> Step {
     if let Some(retry) = &build.retry_time {
@@ -119,7 +120,7 @@ fn going_on(
         return Step::Lose;
     };
     // Of a build that has ended as well: what it pushed must not count as made by another spec.
-    let outdated = attempt.spec_inputs != spec_inputs;
+    let outdated = attempt.started_for != started_for;
     let asked = attempt.progress != Progress::Ended && is_cancelled(object, build.number);
     match attempt.progress {
         _ if asked || outdated => Step::Cancel { asked },
@@ -189,7 +190,7 @@ mod tests {
             },
             source: None,
             builder: None,
-            spec_inputs: "spec".to_owned(),
+            started_for: "spec".to_owned(),
             progress,
         }
     }
@@ -257,7 +258,7 @@ mod tests {
     fn a_build_is_stopped_for_another_spec_or_on_request() {
         let object = idle(running);
         let other = |progress| AttemptObservation {
-            spec_inputs: "another".to_owned(),
+            started_for: "another".to_owned(),
             ..attempt(7, progress)
         };
         let cancel = |asked| Step::Cancel { asked };

@@ -82,7 +82,7 @@ fn attempt(
         platform: &platform,
         platforms: &platforms,
         record: "{}".to_owned(),
-        spec_inputs: "sha256:0",
+        started_for: "sha256:0",
         timeout: Duration::from_mins(5),
         container: &container,
         builder_image: "builders.test/this:1",
