@@ -12,6 +12,7 @@ mod mirrored;
 mod platforms;
 mod probes;
 mod repetition;
+mod seccomp_profile;
 mod sources;
 mod triggers;
 pub(crate) mod workshop;

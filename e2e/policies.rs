@@ -3,12 +3,10 @@
 
 mod builds;
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Mirror, Namespace, OPERATOR_NAMESPACE, eventually, run, run_with_input, try_run,
+    CHART, Cluster, Mirror, Namespace, eventually, run, run_with_input, try_run, upgrade_chart,
 };
 
 const GUIDE: &str = include_str!("../docs/admission.md");
@@ -33,11 +31,10 @@ impl Policies {
             .lines()
             .filter_map(|line| line.strip_prefix("    helm "))
             .filter(|command| command.contains(word));
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/transship");
         let mut count = 0;
         for command in commands {
             let words = command.split_whitespace().map(|word| match word {
-                "charts/transship" => chart.to_str().unwrap(),
+                "charts/transship" => CHART,
                 "allow.yaml" => values.path().to_str().unwrap(),
                 word => word,
             });
@@ -52,15 +49,7 @@ impl Policies {
 
 impl Drop for Policies {
     fn drop(&mut self) {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/transship");
-        run(&[
-            "helm",
-            "upgrade",
-            "transship",
-            chart.to_str().unwrap(),
-            "--namespace",
-            OPERATOR_NAMESPACE,
-            "--reset-then-reuse-values",
+        upgrade_chart(&[
             "--set",
             "admission.secretAuthorizer=false",
             "--set-json",
