@@ -10,6 +10,7 @@ mod guide;
 mod images;
 mod mirrored;
 mod platforms;
+mod pod_security;
 mod probes;
 mod repetition;
 mod seccomp_profile;
