@@ -11,6 +11,8 @@ WORKDIR /source
 # Not rust-toolchain.toml: the image has the toolchain, and the linters it asks for are not needed.
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# It is a part of the program.
+COPY charts/transship/files/seccomp charts/transship/files/seccomp
 # Pages of 64 KiB and less, as arm64 may have them: see docs/adr/0023-memory.md.
 ENV JEMALLOC_SYS_WITH_LG_PAGE=16
 RUN cargo build --release --locked --bin transship

@@ -34,6 +34,7 @@ mod plugin;
 mod policies;
 mod pruning;
 mod referrers;
+mod seccomp_profile;
 mod selection;
 mod sharing;
 mod stored;

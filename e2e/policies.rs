@@ -1,12 +1,12 @@
-//! The policies of the chart, installed with the commands of `docs/admission.md`: who may mirror what with whose
-//! Secrets.
+//! The policies of the chart, installed with the commands of `docs/admission.md`: who may mirror and build what with
+//! whose Secrets.
 
-use std::path::Path;
+mod builds;
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Mirror, Namespace, OPERATOR_NAMESPACE, eventually, run, run_with_input, try_run,
+    CHART, Cluster, Mirror, Namespace, eventually, run, run_with_input, try_run, upgrade_chart,
 };
 
 const GUIDE: &str = include_str!("../docs/admission.md");
@@ -31,11 +31,10 @@ impl Policies {
             .lines()
             .filter_map(|line| line.strip_prefix("    helm "))
             .filter(|command| command.contains(word));
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/transship");
         let mut count = 0;
         for command in commands {
             let words = command.split_whitespace().map(|word| match word {
-                "charts/transship" => chart.to_str().unwrap(),
+                "charts/transship" => CHART,
                 "allow.yaml" => values.path().to_str().unwrap(),
                 word => word,
             });
@@ -50,15 +49,7 @@ impl Policies {
 
 impl Drop for Policies {
     fn drop(&mut self) {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/transship");
-        run(&[
-            "helm",
-            "upgrade",
-            "transship",
-            chart.to_str().unwrap(),
-            "--namespace",
-            OPERATOR_NAMESPACE,
-            "--reset-then-reuse-values",
+        upgrade_chart(&[
             "--set",
             "admission.secretAuthorizer=false",
             "--set-json",
@@ -139,6 +130,7 @@ async fn what_is_not_allowed_is_refused_and_says_what_is() {
     let cluster = Cluster::alone().await;
     let namespace = cluster.namespace("policies");
     let own = format!("registry.corp.example/{}", namespace.name);
+    builds::apply_one_that_is_not_allowed_yet(&namespace);
     apply(
         &namespace,
         &[],
@@ -224,6 +216,7 @@ async fn what_is_not_allowed_is_refused_and_says_what_is() {
         ),
         &["ghcr.io/old/app is not allowed"],
     );
+    builds::what_is_not_allowed_is_refused(&namespace).await;
     // Where nothing is selected nothing is limited.
     let elsewhere = cluster.namespace("not-limited");
     apply(
@@ -346,68 +339,8 @@ async fn nobody_uses_a_secret_through_a_mirror_who_may_not_get_it() {
         &["spec.pod.serviceAccountName may be set only by those who are allowed to create pods"],
     );
     what_somebody_else_has_made(&cluster, &namespace, &user).await;
-    nobody_uses_a_secret_through_a_build(&namespace, &user).await;
+    builds::nobody_uses_a_secret_they_may_not_get(&namespace, &user).await;
     drop(policies);
-}
-
-/// Specs of builds that name the Secret `name`, each in another field.
-fn builds_naming(name: &str) -> Vec<Value> {
-    let reference = json!({"name": name});
-    let keyed = json!({"name": name, "key": "key"});
-    let changes = [
-        json!({"source": {"git": {"url": "https://git.test/app", "ref": {"branch": "main"}, "secretRef": reference}}}),
-        json!({"source": {"image": {"reference": "nowhere.registry.test/app:1", "secretRef": reference}}}),
-        json!({"source": {"image": {"reference": "nowhere.registry.test/app:1", "certSecretRef": reference}}}),
-        json!({"pullSecretRef": reference}),
-        json!({"pullCertSecretRef": reference}),
-        json!({"secrets": [{"id": "one", "secretRef": keyed}]}),
-        json!({"attest": {"keySecretRef": keyed}}),
-        json!({"output": {"repository": "nowhere.registry.test/app", "secretRef": reference}}),
-        json!({"output": {"repository": "nowhere.registry.test/app", "certSecretRef": reference}}),
-    ];
-    let specs = changes.into_iter().map(|change| {
-        let mut spec = json!({
-            "suspend": true,
-            "source": {"inline": {"dockerfile": "FROM scratch"}},
-            "output": {"repository": "nowhere.registry.test/app"},
-        });
-        for (field, value) in change.as_object().unwrap() {
-            spec[field] = value.clone();
-        }
-        spec
-    });
-    specs.collect()
-}
-
-fn apply_build(namespace: &Namespace, user: &[&str], spec: &Value) -> Result<String, String> {
-    apply_object(namespace, user, "ImageBuild", "app", spec)
-}
-
-/// The same holds for builds, whose Dockerfiles can read some of their Secrets.
-async fn nobody_uses_a_secret_through_a_build(namespace: &Namespace, user: &[&str]) {
-    let forbidden =
-        "you may not let a build use Secret forbidden, because you are not allowed to get it";
-    eventually("the policy of builds", || async {
-        match apply_build(namespace, user, &builds_naming("forbidden")[0]) {
-            Err(error) if error.contains(forbidden) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
-    for spec in builds_naming("forbidden") {
-        assert_refused(apply_build(namespace, user, &spec), &[forbidden]);
-    }
-    for spec in builds_naming("allowed") {
-        apply_build(namespace, user, &spec).unwrap();
-    }
-    namespace.kubectl(&["delete", "ibld", "app"]);
-    // What an administrator has made may be suspended, but not made to do something else with the Secret.
-    let mut spec = builds_naming("forbidden")[5].clone();
-    apply_build(namespace, &["--namespace", &namespace.name], &spec).unwrap();
-    spec["timeout"] = json!("2h");
-    apply_build(namespace, user, &spec).unwrap();
-    spec["source"]["inline"]["dockerfile"] = json!("FROM scratch\nRUN cat /run/secrets/one\n");
-    assert_refused(apply_build(namespace, user, &spec), &[forbidden]);
 }
 
 /// A mirror of an administrator with a Secret that the user may not get: the operator keeps it, and the user may

@@ -1,27 +1,19 @@
-//! The seccomp profile that the chart has for nodes with a filter of their own.
-
-use std::path::Path;
+//! The seccomp profile of builders, for nodes with a filter of their own.
 
 use rstest::rstest;
 use transship::builder::{BuilderType, Isolation, SeccompFilter};
 
 use super::pod::Workshop;
+use crate::harness::run;
+use crate::seccomp_profile::{PROFILE, kubelet_directories};
 
-/// Where the profile is, below the kubelet's directory of profiles.
-const PROFILE: &str = "transship/build.json";
-
-/// Puts the chart's profile on every node.
+/// Puts the profile on every node, as somebody would who has no `DaemonSet` for it.
 fn install() {
-    let state = std::env::var("TRANSSHIP_E2E_STATE").unwrap();
-    let profile =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/transship/files/seccomp/build.json");
-    for entry in std::fs::read_dir(state).unwrap().flatten() {
-        let kubelet = entry.path().join("kubelet");
-        if kubelet.is_dir() {
-            let installed = kubelet.join("seccomp").join(PROFILE);
-            std::fs::create_dir_all(installed.parent().unwrap()).unwrap();
-            std::fs::copy(&profile, installed).unwrap();
-        }
+    let binary = assert_cmd::cargo::cargo_bin("transship");
+    for kubelet in kubelet_directories() {
+        let directory = kubelet.join("seccomp");
+        let options = ["--directory", directory.to_str().unwrap()];
+        run(&[&[binary.to_str().unwrap(), "seccomp-profile"], &options[..]].concat());
     }
 }
 

@@ -3,8 +3,10 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use super::pod_security::PodSecurity;
 use super::workshop::Workshop;
-use crate::harness::{ANSWERING_DOCKERFILE, Build, Namespace, answer};
+use crate::harness::{ANSWERING_DOCKERFILE, Build, answer};
+use crate::seccomp_profile::PROFILE;
 
 /// What each builder has is told there, one row for each case below.
 const BUILDERS: &str = include_str!("../../docs/builders.md");
@@ -25,6 +27,7 @@ async fn an_image_is_built_and_answers(
     #[case] used: &str,
 ) {
     let workshop = Workshop::open("building").await;
+    let levels = PodSecurity::open(&workshop.cluster);
     let mut spec = workshop.spec("app", ANSWERING_DOCKERFILE);
     spec["source"]["inline"]["files"] = json!({"answer.txt": "42\n"});
     spec["target"] = json!("runtime");
@@ -53,7 +56,11 @@ async fn an_image_is_built_and_answers(
     assert_eq!(used_isolation, used);
     registry.read_completely(&format!("{name}:main"));
     let pod = status.build.unwrap().pod;
-    assert_is_in_table(&row(&workshop.namespace, &pod, builder, used));
+    let pod = workshop
+        .namespace
+        .kubectl(&["get", "pod", &pod, "--output", "json"]);
+    let pod = serde_json::from_str(&pod).unwrap();
+    assert_is_in_table(&row(&levels, &pod, builder, used));
     let expected = "42\n--v='$(HOME)' $$\n";
     assert_eq!(
         answer(
@@ -66,28 +73,41 @@ async fn an_image_is_built_and_answers(
     );
 }
 
-/// What the pod of a build had, as a row of the table of builders. The namespace has enforced `baseline`.
-fn row(namespace: &Namespace, pod: &str, builder: &str, isolation: &str) -> String {
-    let pod = namespace.kubectl(&["get", "pod", pod, "--output", "json"]);
-    let pod: Value = serde_json::from_str(&pod).unwrap();
-    let containers = pod["spec"]["initContainers"].as_array().unwrap();
-    let container = containers
-        .iter()
-        .find(|container| container["name"] == "build");
-    let security = &container.unwrap()["securityContext"];
+/// What the pod of a build had, as a row of the table of builders.
+fn row(levels: &PodSecurity, pod: &Value, builder: &str, isolation: &str) -> String {
+    let mut unfiltered = pod.clone();
+    let security = &mut build_container(&mut unfiltered)["securityContext"];
     let added = security["capabilities"]["add"].as_array().unwrap();
     let added: Vec<_> = added.iter().map(|name| name.as_str().unwrap()).collect();
     let user = match (&security["runAsUser"], &pod["spec"]["hostUsers"]) {
         (user, Value::Bool(false)) => format!("{user} of the pod, nobody on the node"),
         (user, _) => format!("{user} of the node"),
     };
-    let seccomp = security["seccompProfile"]["type"].as_str();
-    format!(
-        "| {builder} | `{isolation}` | {user} | {} | {} | `{}` | `baseline` |",
+    let needs = format!(
+        "{user} | {} | {}",
         added.join(", "),
-        security["allowPrivilegeEscalation"],
-        seccomp.unwrap_or("builderSeccomp"),
-    )
+        security["allowPrivilegeEscalation"]
+    );
+    let level = levels.strictest(pod);
+    let fixed = security["seccompProfile"]["type"].as_str();
+    let seccomp = fixed.unwrap_or("builderSeccomp").to_owned();
+    if fixed.is_none() {
+        // As they are with the other values of `builderSeccomp`.
+        let mut filtered = pod.clone();
+        build_container(&mut filtered)["securityContext"]["seccompProfile"] =
+            json!({"type": "Localhost", "localhostProfile": PROFILE});
+        assert_eq!(levels.strictest(&filtered), level);
+        security["seccompProfile"] = json!({"type": "Unconfined"});
+    }
+    let unconfined = levels.strictest(&unfiltered);
+    format!("| {builder} | `{isolation}` | {needs} | `{seccomp}` | `{level}` | `{unconfined}` |")
+}
+
+fn build_container(pod: &mut Value) -> &mut Value {
+    let containers = pod["spec"]["initContainers"].as_array_mut().unwrap();
+    let mut containers = containers.iter_mut();
+    let container = containers.find(|container| container["name"] == "build");
+    container.unwrap()
 }
 
 fn assert_is_in_table(row: &str) {

@@ -20,13 +20,21 @@ impl Workshop {
     /// In a namespace that enforces Pod Security `baseline`.
     pub(crate) async fn open(purpose: &str) -> Self {
         let slot = BUILDS.acquire().await.unwrap();
-        let cluster = Cluster::shared().await;
+        Self::in_cluster(Cluster::shared().await, Some(slot), purpose)
+    }
+
+    /// For a test that disturbs others.
+    pub(super) async fn alone(purpose: &str) -> Self {
+        Self::in_cluster(Cluster::alone().await, None, purpose)
+    }
+
+    fn in_cluster(cluster: Cluster, slot: Option<SemaphorePermit<'static>>, purpose: &str) -> Self {
         let namespace = cluster.namespace_with(purpose, "baseline");
         cluster.secure.copy_from(&cluster.plain, "bases/busybox:1");
         Self {
             cluster,
             namespace,
-            slot: Some(slot),
+            slot,
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod build;
+mod chart;
 mod cluster;
 mod file;
 mod git;
@@ -21,6 +22,7 @@ mod wait;
 
 pub(crate) use answer::{ANSWERING_DOCKERFILE, answer};
 pub(crate) use build::Build;
+pub(crate) use chart::{CHART, upgrade_chart};
 pub(crate) use cluster::{Cluster, Namespace, OPERATOR_NAMESPACE};
 pub(crate) use file::{FileServer, tar_of};
 pub(crate) use git::GitServer;

@@ -21,6 +21,7 @@ mod places;
 mod progress;
 mod report;
 mod run;
+mod seccomp_profile;
 mod selection;
 mod signatures;
 mod sync;
@@ -50,7 +51,7 @@ Examples:
   transship inspect alpine:3.22
   transship copy --help
 
-`controller`, `worker` and the two stages of a build are what the operator runs in a cluster; `kubectl` is the way to its mirrors, \
+`controller`, `worker`, `seccomp-profile` and the two stages of a build are what the operator runs in a cluster; `kubectl` is the way to its mirrors, \
 also as `kubectl transship`; everything else needs no cluster. Data goes \
 to standard output, everything else to standard error. Each command's --help has examples and its \
 exit codes."
@@ -77,6 +78,7 @@ enum Command {
     Worker(worker::Arguments),
     BuildFetch(build::FetchArguments),
     BuildPublish(build::PublishArguments),
+    SeccompProfile(seccomp_profile::Arguments),
 }
 
 /// How logs are written, to standard error.
@@ -156,7 +158,8 @@ impl Command {
             | Self::Controller(_)
             | Self::Worker(_)
             | Self::BuildFetch(_)
-            | Self::BuildPublish(_) => None,
+            | Self::BuildPublish(_)
+            | Self::SeccompProfile(_) => None,
         }
     }
 
@@ -177,6 +180,7 @@ impl Command {
             Self::Worker(arguments) => arguments.run(cancel).await,
             Self::BuildFetch(arguments) => arguments.run(cancel).await,
             Self::BuildPublish(arguments) => arguments.run(cancel).await,
+            Self::SeccompProfile(arguments) => arguments.run(cancel).await,
         }
     }
 }

@@ -29,6 +29,7 @@ fn help_texts() {
         "inspect",
         "kubectl",
         "list-tags",
+        "seccomp-profile",
         "sync",
         "verify",
         "worker",

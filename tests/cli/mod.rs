@@ -8,6 +8,7 @@ mod images;
 mod interruption;
 mod kubectl;
 mod limits;
+mod seccomp_profile;
 mod strict;
 mod sync;
 mod terminal;

@@ -24,6 +24,19 @@
 {{- end }}
 {{- end }}
 
+{{- /* The filter of system calls for builders: the one that the chart brings onto nodes, if it brings one. */ -}}
+{{- define "transship.builderSeccomp" -}}
+{{- $install := .Values.seccompProfile.install -}}
+{{- $ofOperator := printf "operator/%s-seccomp-profile.json" (include "transship.fullname" .) -}}
+{{- $path := get (dict "DaemonSet" "transship/build.json" "SecurityProfilesOperator" $ofOperator) $install -}}
+{{- $wanted := .Values.builderSeccomp -}}
+{{- $installed := printf "Localhost/%s" $path -}}
+{{- if and $path (not (has $wanted (list "Unset" $installed))) -}}
+{{- fail (printf "builderSeccomp is %s, but seccompProfile.install=%s is for %s: leave builderSeccomp at Unset, or seccompProfile.install at None" $wanted $install $installed) -}}
+{{- end -}}
+{{ $path | empty | ternary $wanted $installed }}
+{{- end }}
+
 {{- define "transship.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "transship.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
