@@ -189,7 +189,8 @@ impl Registry {
             let tag = tag.as_str().unwrap();
             let head = format!("{repository}/manifests/{tag}");
             let head = self.request(&client, Method::HEAD, &head);
-            let head = head.header("accept", MediaType::OCI_MANIFEST);
+            let any = format!("{}, {}", MediaType::OCI_MANIFEST, MediaType::OCI_INDEX);
+            let head = head.header("accept", any);
             let head = head.send().await.unwrap();
             // Tags whose manifest was deleted stay in the list.
             if let Some(digest) = head.headers().get("docker-content-digest") {

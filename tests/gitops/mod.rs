@@ -109,7 +109,7 @@ fn build() -> Value {
         "spec": {
             "suspend": false, "timeout": "1h", "dockerfile": "Dockerfile", "baseImages": "AsWritten",
             "builder": {"type": "BuildKit", "isolation": "Auto"}, "retry": {"limit": 2}, "triggers": {}, "pod": {},
-            "history": {"successful": 3, "failed": 3}, "attest": {"provenance": true},
+            "history": {"successful": 3, "failed": 3}, "attest": {"provenance": true, "sbom": false},
             "source": {"inline": {"dockerfile": "FROM scratch", "files": {}}},
             "output": {
                 "repository": "registry.corp.example/team/app", "format": "Preserve", "insecure": false,

@@ -71,6 +71,17 @@ impl Attempts {
         Ok(plans::hand_over(&self.config_maps, &pod).await?)
     }
 
+    /// Finishes what was begun when the operator ended between starting pods and saying so: each owns its plan.
+    pub(super) async fn adopt(&self, pods: &[&Pod], uid: &str) -> Result<(), RequestError> {
+        for pod in pods {
+            let plan = request(self.config_maps.get_opt(&pod.name_any())).await?;
+            if plan.is_some_and(|plan| is_controlled_by(&plan, uid)) {
+                plans::hand_over(&self.config_maps, *pod).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes pods, which take their plans along, and stops those that go on. Pods of others stay.
     pub(super) async fn remove_all(&self, pods: &[&Pod], uid: &str) -> Result<(), RequestError> {
         for pod in pods.iter().filter(|pod| is_controlled_by(**pod, uid)) {

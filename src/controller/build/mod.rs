@@ -216,6 +216,8 @@ impl Reconciler<'_> {
             Step::Rest => Ok(Action::await_change()),
             Step::Wait(delay) => Ok(Action::requeue(delay)),
             Step::Adopt(attempt) => {
+                let pods = observation::of_attempt(&pods, &self.uid, attempt.order());
+                self.attempts.adopt(&pods, &self.uid).await?;
                 let previous = self.previous();
                 let status = ImageBuildStatus {
                     build: Some(attempt.build),

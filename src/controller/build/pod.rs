@@ -110,12 +110,12 @@ impl Attempt {
     pub(super) fn new(input: &AttemptInput<'_>) -> Result<Self, AttemptError> {
         let owner = input.object.controller_owner_ref(&());
         let owner = owner.ok_or(AttemptError::NotStored)?;
-        let name = attempt_name(input);
-        let metadata = metadata(input, &name, &owner);
         let inline = match input.files {
             MountedFiles::Inline(files) => files.clone(),
             MountedFiles::None | MountedFiles::ConfigMap(_) => BTreeMap::new(),
         };
+        let name = attempt_name(input, &inline)?;
+        let metadata = metadata(input, &name, &owner);
         let config_map = serde_json::from_value(json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -134,23 +134,27 @@ impl Attempt {
     }
 }
 
-/// A name that a second decision in the same situation makes again, so that no attempt starts twice.
-fn attempt_name(input: &AttemptInput<'_>) -> String {
+/// A name that a second decision in the same situation makes again, so that no attempt starts twice; another plan has
+/// another, so that none runs with what was left of one that was not started.
+fn attempt_name(
+    input: &AttemptInput<'_>,
+    inline: &BTreeMap<String, String>,
+) -> Result<String, serde_json::Error> {
     let (object, number, attempt) = (input.object, input.number, input.attempt);
-    let uid = object.uid().unwrap_or_default();
-    let digest =
-        Digest::sha256(format!("{uid}\n{number}\n{attempt}\n{}", input.platform).as_bytes());
+    let platform = input.platform.to_string();
+    let identity = (object.uid(), number, attempt, platform, input.plan, inline);
+    let digest = Digest::sha256(&serde_json::to_vec(&identity)?);
     let digits: String = digest
         .as_str()
         .chars()
         .skip("sha256:".len())
         .take(5)
         .collect();
-    plans::name(
+    Ok(plans::name(
         &object.name_any(),
         &format!("{number}-{digits}"),
         MAX_NAME_LENGTH,
-    )
+    ))
 }
 
 /// Tells the builder where its container finds what is mounted into it.

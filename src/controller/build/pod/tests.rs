@@ -210,7 +210,18 @@ fn an_attempt_has_the_name_that_it_would_have_again() {
     assert_ne!(name(3, 1), name(3, 2));
     assert_ne!(name(3, 1), of(&object(), (3, 1), "linux/arm64"));
     assert!(name(3, 1).starts_with("app-3-"), "{}", name(3, 1));
-    let mut long = object();
+    // What was left of a start that failed belongs to its own plan.
+    let mut object = object();
+    object.spec.secrets.clear();
+    let of_builder = |builder| {
+        let isolation = Isolation::Rootless;
+        attempt(&object, builder, isolation, (3, 1), "linux/amd64").name()
+    };
+    assert_ne!(
+        of_builder(BuilderType::BuildKit),
+        of_builder(BuilderType::Img)
+    );
+    let mut long = object.clone();
     long.metadata.name = Some("a".repeat(200));
     assert_eq!(of(&long, (3, 1), "linux/amd64").len(), MAX_NAME_LENGTH);
 }
