@@ -19,6 +19,8 @@ pub struct BaseImages {
     pub names: Vec<String>,
     /// What names an image, but does not say which.
     pub unclear: Vec<String>,
+    /// Whether the text is no Dockerfile that can be understood, so that nothing is known of it.
+    pub is_unreadable: bool,
 }
 
 impl BaseImages {
@@ -44,14 +46,12 @@ impl BaseImages {
 pub fn base_images(text: &str, arguments: &BTreeMap<String, String>) -> BaseImages {
     let mut images = BaseImages::default();
     let Ok(dockerfile) = parse_dockerfile::parse(text) else {
+        images.is_unreadable = true;
         return images;
     };
-    if let Some(syntax) = &dockerfile.parser_directives.syntax {
-        // It is an image that is run, but no instruction names it.
-        images
-            .unclear
-            .push(format!("# syntax={}", syntax.value.value));
-    }
+    images
+        .unclear
+        .extend(frontend(text, &dockerfile, arguments));
     let values = values(&dockerfile, arguments);
     let mut stages = BTreeSet::new();
     for (number, stage) in dockerfile.stages().enumerate() {
@@ -69,6 +69,26 @@ pub fn base_images(text: &str, arguments: &BTreeMap<String, String>) -> BaseImag
         stages.insert(number.to_string());
     }
     images
+}
+
+/// What names an image that BuildKit runs to read the Dockerfile, and that no instruction names. The forms that begin
+/// with `//` or are JSON are none that can be understood.
+fn frontend(
+    text: &str,
+    dockerfile: &Dockerfile<'_>,
+    arguments: &BTreeMap<String, String>,
+) -> Option<String> {
+    const ARGUMENT: &str = "BUILDKIT_SYNTAX";
+    let directive = dockerfile.parser_directives.syntax.as_ref();
+    let directive = directive.map(|syntax| format!("# syntax={}", syntax.value.value));
+    let argument = arguments
+        .get(ARGUMENT)
+        .map(|image| format!("{ARGUMENT}={image}"));
+    // Behind it BuildKit looks for the directive, and others do not.
+    let interpreter = text
+        .starts_with("#!")
+        .then(|| "behind the line with #!".to_owned());
+    directive.or(argument).or(interpreter)
 }
 
 /// What an instruction takes files from.
@@ -173,8 +193,32 @@ mod tests {
     #[rstest]
     #[case::unknown("ARG OTHER\nFROM $OTHER\n", &["$OTHER"])]
     #[case::frontend("# syntax=docker/dockerfile:1\nFROM scratch\n", &["# syntax=docker/dockerfile:1"])]
+    #[case::interpreter("#!/usr/bin/env docker\n# syntax=frontend:1\nFROM scratch\n", &["behind the line with #!"])]
     #[case::all_clear("FROM alpine\nRUN true\n", &[])]
     fn what_cannot_be_told_is_known(#[case] text: &str, #[case] expected: &[&str]) {
-        assert_eq!(base_images(text, &BTreeMap::new()).unclear, expected);
+        let images = base_images(text, &BTreeMap::new());
+        assert_eq!(images.unclear, expected);
+        assert!(!images.is_unreadable);
+    }
+
+    #[test]
+    fn an_argument_may_name_a_frontend() {
+        let image = ("BUILDKIT_SYNTAX".to_owned(), "frontend:1".to_owned());
+        let images = base_images("FROM scratch\n", &BTreeMap::from([image]));
+        assert_eq!(images.unclear, ["BUILDKIT_SYNTAX=frontend:1"]);
+    }
+
+    /// The first two BuildKit reads, with an image that they name.
+    #[rstest]
+    #[case::slashes("// syntax=frontend:1\nFROM scratch\n")]
+    #[case::json("{\"syntax\": \"frontend:1\"}\n")]
+    #[case::instruction("FROM scratch\nRUNN x\n")]
+    #[case::empty("")]
+    fn of_what_is_no_dockerfile_nothing_is_known(#[case] text: &str) {
+        let images = base_images(text, &BTreeMap::new());
+        assert!(
+            images.is_unreadable && images.names.is_empty(),
+            "{images:?}"
+        );
     }
 }

@@ -57,6 +57,14 @@ impl MirroredImages {
 
     /// Where all base images of a Dockerfile are. Not one of them may come from elsewhere.
     pub fn redirect(&self, images: &BaseImages) -> Result<Redirection, BuildFailure> {
+        if images.is_unreadable {
+            return Err(BuildFailure {
+                class: FailureClass::Dockerfile,
+                reason: Reason::DockerfileInvalid,
+                message: "the Dockerfile cannot be understood, and spec.baseImages Mirrored has to know its images; correct it"
+                    .to_owned(),
+            });
+        }
         if let Some(unclear) = images.unclear.first() {
             return Err(not_mirrored(format!(
                 "cannot tell which image {unclear} is; spec.baseImages Mirrored needs names that stand in the Dockerfile \
@@ -123,6 +131,7 @@ mod tests {
         BaseImages {
             names: names.iter().map(|&name| name.to_owned()).collect(),
             unclear: Vec::new(),
+            is_unreadable: false,
         }
     }
 

@@ -198,7 +198,8 @@ const fn advice(reason: Reason) -> Option<&'static str> {
             "there was no room left; have the build need less, or choose a node with a larger disk"
         }
         Reason::UserNamespaceRefused | Reason::NestedContainerRefused => {
-            "the node does not let the builder make containers; choose another node, or another spec.builder"
+            "the node does not let the builder make containers; choose another node or another spec.builder, or have the \
+             seccomp profile for builders brought onto nodes (seccompProfile.install of the chart)"
         }
         Reason::CapabilityMissing => {
             "the builder may not do this in its isolation; choose another spec.builder"
