@@ -42,7 +42,7 @@ async fn every_command_of_the_guide_works() {
         assert!(output.status.success(), "{block}\n{said}");
         count += 1;
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
     let built = format!("{namespace}/hello:main");
     workshop.cluster.plain.copy_from(secure, &built);
     let said = answer(&workshop.cluster, &workshop.namespace, &built).await;

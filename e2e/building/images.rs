@@ -2,6 +2,7 @@
 
 use rstest::rstest;
 use serde_json::{Value, json};
+use transship::oci::MediaType;
 
 use super::pod_security::PodSecurity;
 use super::workshop::Workshop;
@@ -151,4 +152,27 @@ async fn nothing_is_built_when_nothing_has_changed_and_a_tag_alone_is_moved() {
         .await;
     let numbers: Vec<_> = third.history.iter().map(|record| record.number).collect();
     assert_eq!(numbers, [2, 1]);
+}
+
+/// Larger than what a pod has in memory for files.
+#[rstest]
+#[case::layout("BuildKit")]
+#[case::archive("Img")]
+#[tokio::test]
+async fn a_large_image_is_converted_on_its_way(#[case] builder: &str) {
+    let workshop = Workshop::open("building-converted").await;
+    let dockerfile = "ARG BASE\nFROM ${BASE}\nRUN head -c 50331648 /dev/urandom >/random\n";
+    let mut spec = workshop.spec("app", dockerfile);
+    spec["builder"] = json!({"type": builder});
+    spec["output"]["format"] = json!("OCI");
+    spec["output"]["compression"] = json!({"algorithm": "Zstd", "level": 1});
+    let build = Build::apply(&workshop.cluster, &workshop.namespace, "app", &spec);
+    let image = build.wait_ready().await.image.unwrap();
+    let registry = &workshop.cluster.plain;
+    let name = format!("{}@{}", workshop.image("app"), image.digest);
+    let manifest: Value = serde_json::from_str(&registry.manifest(&name).unwrap()).unwrap();
+    for layer in manifest["layers"].as_array().unwrap() {
+        assert_eq!(layer["mediaType"], MediaType::OCI_LAYER_ZSTD);
+    }
+    registry.read_completely(&name);
 }

@@ -82,6 +82,11 @@ impl Volumes {
         self.mount("sbom", &empty, build::SBOM_DIRECTORY, read_only)
     }
 
+    /// Room for files that may be as large as an image.
+    fn temporary(&mut self, name: &str) -> Value {
+        self.mount(name, &json!({"emptyDir": {}}), "/tmp", false)
+    }
+
     /// Room for files with credentials; in memory, so that they are on no disk.
     fn private(&mut self, name: &str) -> Value {
         let source = json!({"emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}});
@@ -191,7 +196,7 @@ pub(super) fn scan(input: &AttemptInput<'_>, volumes: &mut Volumes) -> Option<Va
         ImageForm::Archive => format!("oci-archive:{directory}/{}", build::OUTPUT_ARCHIVE),
     };
     let (sbom, file) = (build::SBOM_DIRECTORY, build::SBOM_FILE);
-    let temporary = volumes.mount("scan-temporary", &json!({"emptyDir": {}}), "/tmp", false);
+    let temporary = volumes.temporary("scan-temporary");
     Some(json!({
         "name": SCAN,
         "image": image,
@@ -228,7 +233,8 @@ fn output() -> Value {
 pub(super) fn publish(input: &AttemptInput<'_>, name: &str, volumes: &mut Volumes) -> Value {
     let mut mounts = vec![
         volumes.plan(name),
-        volumes.private("publish-private"),
+        // Layers that are converted wait there.
+        volumes.temporary("publish-temporary"),
         output(),
     ];
     if input.scanner_image.is_some() {
