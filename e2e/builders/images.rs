@@ -132,27 +132,3 @@ async fn the_same_inputs_give_the_same_digest(#[case] builder: BuilderType) {
         "{manifest}"
     );
 }
-
-#[rstest]
-#[case::buildkit(BuilderType::BuildKit, "CACHED")]
-#[case::buildah(BuilderType::Buildah, "Cache pulled from remote")]
-#[case::kaniko(BuilderType::Kaniko, "Using caching version of cmd: RUN")]
-#[tokio::test]
-async fn steps_are_taken_from_the_cache(#[case] builder: BuilderType, #[case] words: &str) {
-    let workshop = Workshop::open("builders-cache").await;
-    let plain = &workshop.cluster.plain.host;
-    let mut build = workshop.build(Isolation::UserNamespace);
-    build.insecure_registries = vec![plain.parse().unwrap()];
-    let cache = format!("{plain}/{}/cache:this", workshop.namespace.name);
-    build.cache = Some(cache.parse().unwrap());
-    let files = [(
-        "Dockerfile",
-        "ARG BASE\nFROM ${BASE}\nRUN echo step >/step\n",
-    )];
-    let cold = workshop.run("cold", builder, &build, &files).await;
-    assert_eq!(cold.failure, None, "{}", cold.log);
-    assert!(!cold.log.contains(words), "{}", cold.log);
-    let warm = workshop.run("warm", builder, &build, &files).await;
-    assert_eq!(warm.failure, None, "{}", warm.log);
-    assert!(warm.log.contains(words), "{}", warm.log);
-}
