@@ -13,12 +13,13 @@ const NAMESPACE: &str = "transship-nodes";
 /// Where the profile is, below the kubelet's directory of profiles.
 pub(crate) const PROFILE: &str = "transship/build.json";
 
-/// The kubelet's root directory on each node.
+/// The kubelet's root directory on each node. That of one that is gone may still be there.
 pub(crate) fn kubelet_directories() -> Vec<PathBuf> {
-    let state = std::env::var("TRANSSHIP_E2E_STATE").unwrap();
-    let entries = std::fs::read_dir(state).unwrap().flatten();
-    let directories = entries.map(|entry| entry.path().join("kubelet"));
-    directories.filter(|kubelet| kubelet.is_dir()).collect()
+    let state = PathBuf::from(std::env::var("TRANSSHIP_E2E_STATE").unwrap());
+    let names = "jsonpath={.items[*].metadata.name}";
+    let nodes = run(&["kubectl", "get", "nodes", "--output", names]);
+    let nodes = nodes.split_whitespace();
+    nodes.map(|node| state.join(node).join("kubelet")).collect()
 }
 
 /// The `DaemonSet` on every node, and an operator that knows of it, until this is dropped. The file stays on the nodes.
