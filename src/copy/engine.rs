@@ -77,6 +77,7 @@ pub async fn copy_images(
         places: Places::of(copies),
         conversions: Conversions::new(
             options.conversion,
+            options.parallel_layers,
             Arc::clone(&counters),
             Arc::clone(&observer),
             limiter.clone(),

@@ -25,6 +25,8 @@ pub struct Options {
     pub signatures: Option<Arc<SignatureCheck>>,
     /// Images that are copied at once.
     pub parallel_images: usize,
+    /// Layers of one image that are converted at once, from 1; each has two threads and their memory.
+    pub parallel_layers: usize,
     /// How fast the bytes of blobs may pass, all of them together; as fast as they can without it.
     pub bandwidth: Option<Bandwidth>,
     /// The wait before something is tried again that its client has given up; it doubles from there.
@@ -89,6 +91,7 @@ impl Default for Options {
             failure_policy: FailurePolicy::default(),
             signatures: None,
             parallel_images: 48,
+            parallel_layers: 2,
             bandwidth: None,
             first_wait: Duration::from_millis(100),
         }

@@ -78,6 +78,7 @@ impl Default for PlannedOptions {
             parallel_images,
             bandwidth,
             signatures: _,
+            parallel_layers: _,
             first_wait: _,
         } = Options::default();
         Self {

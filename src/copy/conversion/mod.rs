@@ -36,8 +36,6 @@ use crate::transport::{Source, VerifiedBlob};
 
 /// Images that are converted at once: their layers lie on the disk until they are written.
 const PARALLEL_IMAGES: usize = 2;
-/// Layers of one image that are converted at once; each has two threads.
-const PARALLEL_LAYERS: usize = 2;
 /// Manifests of a destination that are read to learn what was converted before.
 const MAX_REMEMBERED: usize = 64;
 
@@ -47,6 +45,8 @@ pub(super) struct Conversions {
     conversion: Conversion,
     layers: Arc<Layers>,
     images: Semaphore,
+    /// Layers of one image at once.
+    parallel_layers: usize,
 }
 
 /// What a conversion may cost.
@@ -72,6 +72,7 @@ pub(super) struct ConvertedImage {
 impl Conversions {
     pub(super) fn new(
         conversion: Conversion,
+        parallel_layers: usize,
         counters: Arc<Counters>,
         observer: Arc<dyn Observer>,
         limiter: Option<Arc<Limiter>>,
@@ -81,6 +82,7 @@ impl Conversions {
             conversion,
             layers: Arc::new(Layers::new(counters, observer, limiter, first_wait)),
             images: Semaphore::new(PARALLEL_IMAGES),
+            parallel_layers,
         }
     }
 
@@ -260,7 +262,7 @@ impl Conversions {
                     Ok::<_, Failure>(Some((position, layer)))
                 }
             })
-            .buffered(PARALLEL_LAYERS)
+            .buffered(self.parallel_layers)
             .try_collect::<Vec<_>>()
             .await?
             .into_iter()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Conversions, PARALLEL_LAYERS};
+use super::Conversions;
 use crate::convert::{Measured, Schema1Image};
 use crate::copy::{Failure, Side};
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, Tag};
@@ -36,7 +36,7 @@ impl Conversions {
         let distinct: BTreeSet<&Digest> = image.layers().collect();
         let measured: BTreeMap<Digest, (u64, Measured)> = stream::iter(distinct)
             .map(|digest| self.measure(source, root.digest(), digest))
-            .buffer_unordered(PARALLEL_LAYERS)
+            .buffer_unordered(self.parallel_layers)
             .try_collect()
             .await?;
         let layers: Vec<_> = image

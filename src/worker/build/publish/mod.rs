@@ -127,6 +127,8 @@ async fn push(
         conversion: output.conversion,
         // A layout of somebody else says what refers to the image; nothing of that is believed.
         referrers: Referrers::None,
+        // Memory is what counts here: the pod stands beside others that build.
+        parallel_layers: 1,
         ..Options::default()
     };
     let copies = [copy];
