@@ -98,7 +98,7 @@ bench: packages ## measure Transship beside its peers (ARGS="--workload tags --r
 
 .PHONY: bench-build
 bench-build: tools ## measure builds on a real cluster: ours beside the builder's own time, caches, memory
-	@e2e/run bench_build:: --ignored --nocapture --test-threads=1
+	@e2e/run bench_build:: --nocapture --test-threads=1
 
 .PHONY: bench-inner
 bench-inner: ## measure the inner loops: hashing, recompression, manifests

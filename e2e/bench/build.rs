@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use transship::api::{ConditionType, ImageBuildStatus, find_condition};
+use transship::api::ImageBuildStatus;
 use transship::builder::{BuilderType, Isolation};
 
 use crate::builders::pod::Workshop as ByHand;
@@ -29,7 +29,6 @@ const SLOW: &str =
 
 /// From `kubectl apply` to Ready, beside the same container in a pod made by hand.
 #[tokio::test]
-#[ignore = "it measures; make bench-build runs it"]
 async fn small_builds() {
     let by_hand = ByHand::open("bench-by-hand").await;
     let workshop = Workshop::open("bench-small").await;
@@ -65,7 +64,6 @@ async fn build_by_hand(by_hand: &ByHand, name: &str, builder: BuilderType) -> Du
 
 /// A spec that means the same, of a commit that is built.
 #[tokio::test]
-#[ignore = "it measures; make bench-build runs it"]
 async fn nothing_changed() {
     let workshop = Workshop::open("bench-again").await;
     let git = GitServer::start(&workshop.cluster.plain).await;
@@ -94,7 +92,6 @@ async fn nothing_changed() {
 
 /// One file changed behind a step that takes long.
 #[tokio::test]
-#[ignore = "it measures; make bench-build runs it"]
 async fn caches() {
     table(&[
         "builder",
@@ -128,7 +125,6 @@ async fn caches() {
 
 /// The memory of the container that pushes, for images small and large.
 #[tokio::test]
-#[ignore = "it measures; make bench-build runs it"]
 async fn publishing() {
     table(&["layer, MiB", "compression", "peak of publish, MiB"]);
     let workshop = Workshop::open("bench-publish").await;
@@ -170,13 +166,7 @@ fn peak_resident_bytes(line: &str) -> Option<f64> {
 async fn built(workshop: &Workshop, name: &str, spec: &Value) -> (ImageBuildStatus, Duration) {
     let start = Instant::now();
     let build = Build::apply(&workshop.cluster, &workshop.namespace, name, spec);
-    let status = build
-        .wait_until("built", |status| {
-            let ready = find_condition(&status.conditions, ConditionType::Ready);
-            let is_ready = ready.is_some_and(|ready| ready.status == "True");
-            is_ready.then_some(()).ok_or_else(|| "not Ready".to_owned())
-        })
-        .await;
+    let status = build.wait_built().await;
     (status, start.elapsed())
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use transship::api::{ImageBuild, ImageMirror};
 
 /// Fields of the status, and of its runs and builds, that are no part of an end state.
-const TIMES: [&str; 5] = [
+const VARYING: [&str; 5] = [
     "lastScanTime",
     "lastSyncTime",
     "nextScanTime",
@@ -22,7 +22,7 @@ const TIMES: [&str; 5] = [
     // Over the name of the namespace.
     "inputsHash",
 ];
-const TIMES_OF_RUNS: [&str; 4] = ["startTime", "completionTime", "duration", "inputsHash"];
+const VARYING_OF_RUNS: [&str; 4] = ["startTime", "completionTime", "duration", "inputsHash"];
 const COUNTS: [&str; 4] = ["bytes", "blobsCopied", "blobsMounted", "blobsSkipped"];
 
 const THERE: &str = "that is there";
@@ -148,13 +148,13 @@ fn page(name: &str) -> String {
 
 fn normal(object: &impl kube::ResourceExt, status: &impl Serialize, namespace: &str) -> Value {
     let mut status = serde_json::to_value(status).unwrap();
-    for time in TIMES {
-        if !status[time].is_null() {
-            status[time] = json!("TIME");
+    for field in VARYING {
+        if !status[field].is_null() {
+            status[field] = json!("VARIES");
         }
     }
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
-        condition["lastTransitionTime"] = json!("TIME");
+        condition["lastTransitionTime"] = json!("VARIES");
     }
     for current in ["run", "build"] {
         if let Some(run) = status.get_mut(current) {
@@ -185,9 +185,9 @@ fn normal_run(run: &mut Value) {
     for count in COUNTS {
         run.remove(count);
     }
-    for time in TIMES_OF_RUNS {
-        if let Some(time) = run.get_mut(time) {
-            *time = json!("TIME");
+    for field in VARYING_OF_RUNS {
+        if let Some(field) = run.get_mut(field) {
+            *field = json!("VARIES");
         }
     }
 }

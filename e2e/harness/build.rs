@@ -79,11 +79,15 @@ impl<'a> Build<'a> {
         .await
     }
 
+    /// Waits until the newest spec is built.
+    pub(crate) async fn wait_built(&self) -> ImageBuildStatus {
+        self.wait_until("ready", |status| wants(status, "True", "Succeeded"))
+            .await
+    }
+
     /// Waits until the newest spec is built, and `kubectl wait` says so too.
     pub(crate) async fn wait_ready(&self) -> ImageBuildStatus {
-        let status = self
-            .wait_until("ready", |status| wants(status, "True", "Succeeded"))
-            .await;
+        let status = self.wait_built().await;
         let object = format!("ibld/{}", self.name);
         self.namespace
             .kubectl(&["wait", "--for=condition=Ready", &object, "--timeout=1s"]);

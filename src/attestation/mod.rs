@@ -18,4 +18,4 @@ pub use attach::{AttachError, attach};
 pub use key::{KeyError, SigningKey};
 pub use provenance::{PREDICATE_TYPE, Provenance, Statement};
 pub use referrer::{Attestation, IN_TOTO, INVOCATION};
-pub use sbom::{MAX_SBOM_BYTES, SBOM_PREDICATE_TYPE, SbomError, attach_sbom};
+pub use sbom::{SBOM_PREDICATE_TYPE, SbomError, attach_sbom};

@@ -23,7 +23,7 @@ use crate::transport::{self, blocking, read_file};
 /// The kind of predicate.
 pub const SBOM_PREDICATE_TYPE: &str = "https://spdx.dev/Document";
 /// Most bytes of a document.
-pub const MAX_SBOM_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_SBOM_BYTES: u64 = 64 * 1024 * 1024;
 /// What messages call the file of the scanner.
 const PLACE: &str = "the bill of materials";
 
@@ -36,7 +36,7 @@ pub enum SbomError {
     /// It cannot be read.
     #[error(transparent)]
     File(#[from] transport::Error),
-    /// It has more than [`MAX_SBOM_BYTES`].
+    /// It has more than 64 MiB.
     #[error("the bill of materials has more than 64 MiB")]
     TooLarge,
     /// Somebody has written to the file meanwhile.
@@ -49,7 +49,6 @@ pub enum SbomError {
 
 /// Of an SPDX document all that is looked at.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Document {
     #[serde(rename = "spdxVersion")]
     _version: String,

@@ -3,24 +3,29 @@
 //! Labels are closed sets: never a name, a digest or the text of an error.
 
 mod builds;
+mod standings;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use prometheus::core::Collector;
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
 use self::builds::BuildMetrics;
+use self::standings::{Standings, StateCounts};
 use super::standing::{ImageCounts, Standing, State};
 use super::stored::StoredMirror;
 use crate::reason::Reason;
 
 /// What failures count as of which the status does not say more.
 const OTHER: &str = "Other";
+
+/// Bounds of a histogram, in seconds.
+const RECONCILE_DURATIONS: [f64; 10] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 /// The kinds that are reconciled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +60,7 @@ pub(crate) struct Metrics {
     leader: IntGauge,
     /// Those of builds.
     pub(crate) builds: BuildMetrics,
-    /// How each mirror stands, by namespace and name, so that one that is deleted stops counting.
-    standings: Mutex<HashMap<String, Standing>>,
+    standings: Standings<Standing>,
 }
 
 /// Measures one reconcile. Dropped without [`ReconcileTimer::finish`], it counts as failed: that is
@@ -95,50 +99,37 @@ impl Metrics {
     /// All metrics, at zero. The error is a name that is registered twice.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("transship".to_owned()), None)?;
-        let reconciles = IntCounterVec::new(
-            Opts::new("reconcile_total", "Reconciles by kind and outcome."),
+        let reconciles = counters(
+            &registry,
+            "reconcile_total",
+            "Reconciles by kind and outcome.",
             &["kind", "outcome"],
         )?;
-        let reconcile_duration = Histogram::with_opts(
-            HistogramOpts::new(
-                "reconcile_duration_seconds",
-                "How long reconciles take, scans included.",
-            )
-            .buckets(vec![
-                0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0,
-            ]),
-        )?;
-        let runs = IntCounterVec::new(
-            Opts::new("run_total", "Runs that have ended, by outcome."),
+        let durations = HistogramOpts::new(
+            "reconcile_duration_seconds",
+            "How long reconciles take, scans included.",
+        )
+        .buckets(RECONCILE_DURATIONS.to_vec());
+        let runs = counters(
+            &registry,
+            "run_total",
+            "Runs that have ended, by outcome.",
             &["outcome"],
         )?;
         let run_bytes = IntCounter::new(
             "run_bytes_total",
             "Bytes of blobs that runs have sent to destinations.",
         )?;
-        let mirrors = IntGaugeVec::new(Opts::new("mirrors", "Mirrors by state."), &["state"])?;
         let mirrors_overdue = IntGauge::new(
             "mirrors_overdue",
             "Mirrors whose scan or run should have been over long ago.",
         )?;
-        let images = IntGaugeVec::new(
-            Opts::new(
-                "images",
-                "Images of all mirrors by state, counted once per destination.",
-            ),
-            &["state"],
-        )?;
-        let images_failed = IntGaugeVec::new(
-            Opts::new(
-                "images_failed",
-                "Images that could not be copied by reason, counted once per destination.",
-            ),
-            &["reason"],
-        )?;
         let leader = IntGauge::new("leader", "Whether this replica is the leader.")?;
-        let build = IntGaugeVec::new(
-            Opts::new("build_info", "Always 1; the label is the version."),
-            &["version"],
+        let build = gauges(
+            &registry,
+            "build_info",
+            "Always 1; the label is the version.",
+            "version",
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         for outcome in ["success", "failure"] {
@@ -147,29 +138,29 @@ impl Metrics {
             }
             runs.with_label_values(&[outcome]);
         }
-        registry.register(Box::new(reconciles.clone()))?;
-        registry.register(Box::new(reconcile_duration.clone()))?;
-        registry.register(Box::new(runs.clone()))?;
-        registry.register(Box::new(run_bytes.clone()))?;
-        registry.register(Box::new(mirrors.clone()))?;
-        registry.register(Box::new(mirrors_overdue.clone()))?;
-        registry.register(Box::new(images.clone()))?;
-        registry.register(Box::new(images_failed.clone()))?;
-        registry.register(Box::new(leader.clone()))?;
-        registry.register(Box::new(build))?;
         Ok(Self {
+            reconciles,
+            reconcile_duration: registered(&registry, Histogram::with_opts(durations)?)?,
+            runs,
+            run_bytes: registered(&registry, run_bytes)?,
+            mirrors: gauges(&registry, "mirrors", "Mirrors by state.", "state")?,
+            mirrors_overdue: registered(&registry, mirrors_overdue)?,
+            images: gauges(
+                &registry,
+                "images",
+                "Images of all mirrors by state, counted once per destination.",
+                "state",
+            )?,
+            images_failed: gauges(
+                &registry,
+                "images_failed",
+                "Images that could not be copied by reason, counted once per destination.",
+                "reason",
+            )?,
+            leader: registered(&registry, leader)?,
             builds: BuildMetrics::new(&registry)?,
             registry,
-            reconciles,
-            reconcile_duration,
-            runs,
-            run_bytes,
-            mirrors,
-            mirrors_overdue,
-            images,
-            images_failed,
-            leader,
-            standings: Mutex::default(),
+            standings: Standings::default(),
         })
     }
 
@@ -191,19 +182,12 @@ impl Metrics {
 
     /// Takes note of how a mirror stands; `key` is its namespace and name.
     pub(crate) fn observe(&self, key: &str, mirror: &StoredMirror) {
-        self.standings()
-            .insert(key.to_owned(), Standing::of(mirror));
+        self.standings.observe(key, Standing::of(mirror));
     }
 
     /// Stops counting a mirror that is gone.
     pub(crate) fn forget(&self, key: &str) {
-        self.standings().remove(key);
-    }
-
-    fn standings(&self) -> MutexGuard<'_, HashMap<String, Standing>> {
-        self.standings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.standings.forget(key);
     }
 
     /// Says whether this replica is the leader.
@@ -223,15 +207,13 @@ impl Metrics {
 
     /// Sums up how all mirrors stand.
     fn count(&self, now: Timestamp) {
-        let mut mirrors = State::OF_MIRRORS.map(|state| (state, 0));
+        let mut mirrors = StateCounts::new(State::OF_MIRRORS);
         let mut images = ImageCounts::default();
         // An alert on it must tell none from nothing known.
         let mut failed = BTreeMap::from([(label(Some(Reason::VerificationFailed)), 0)]);
         let mut overdue = 0;
-        for standing in self.standings().values() {
-            for (state, count) in &mut mirrors {
-                *count += i64::from(standing.state == *state);
-            }
+        self.standings.for_each(|standing| {
+            mirrors.add(standing.state);
             images.present += standing.images.present;
             images.pending += standing.images.pending;
             images.failed += standing.images.failed;
@@ -240,10 +222,8 @@ impl Metrics {
                 *failed.entry(label(*reason)).or_insert(0) += count;
             }
             overdue += i64::from(standing.is_overdue(now));
-        }
-        for (state, count) in mirrors {
-            self.mirrors.with_label_values(&[state.label()]).set(count);
-        }
+        });
+        mirrors.show(&self.mirrors);
         self.mirrors_overdue.set(overdue);
         for (state, count) in [
             ("present", images.present),
@@ -258,6 +238,33 @@ impl Metrics {
             self.images_failed.with_label_values(&[&reason]).set(count);
         }
     }
+}
+
+/// Gauges with one label.
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> Result<IntGaugeVec, prometheus::Error> {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), &[label])?)
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
 }
 
 /// The value of the label.

@@ -133,10 +133,7 @@ impl Reconciler<'_> {
             failed.failure = naming_secret(failed.failure, stage, &wanted);
         }
         failed.failure.message = values.scrub(failed.failure.message);
-        if pods.len() > 1 {
-            let platform = observation::platform(pod);
-            failed.failure.message = format!("{platform}: {}", failed.failure.message);
-        }
+        failed.failure.message = observation::of_platform(pods, pod, failed.failure.message);
         // What has ended stays for those who want to read its log.
         let others: Vec<_> = pods.iter().copied().filter(|pod| !has_ended(pod)).collect();
         self.attempts.remove_all(&others, &self.uid).await?;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::api::{
-    BaseImage, BaseImagePolicy, BuilderType, ImageBuildSpec, ImageFormat, LayerCompression,
-    SourceStatus,
+    BaseImage, BaseImagePolicy, BuildSource, BuilderType, ImageBuildSpec, ImageFormat,
+    LayerCompression, SourceStatus,
 };
 use crate::oci::Digest;
 
@@ -82,8 +82,8 @@ pub(super) fn of_spec(spec: &ImageBuildSpec) -> Digest {
 
 /// What an attempt is started for: one that goes on is of no use any more when it changes. Where the source is belongs
 /// to it, which is no part of [`of_spec`]: the same files from another place make the same image.
-pub(super) fn started_for(spec: &ImageBuildSpec) -> Digest {
-    digest(&(of_spec(spec), &spec.source))
+pub(super) fn started_for(of_spec: &Digest, source: &BuildSource) -> Digest {
+    digest(&(of_spec, source))
 }
 
 /// Everything that an image is made from, as far as it is known before it is built.
@@ -174,6 +174,7 @@ mod tests {
             serde_json::from_value(spec).unwrap()
         };
         let (main, fix) = (spec("main", &["main"]), spec("fix", &["main"]));
+        let started_for = |spec: &ImageBuildSpec| super::started_for(&of_spec(spec), &spec.source);
         assert_eq!(of_spec(&main), of_spec(&fix));
         assert_ne!(started_for(&main), started_for(&fix));
         let tagged = spec("main", &["main", "v1"]);

@@ -13,6 +13,7 @@
 //! | `attempts.rs` | finds, starts, stops and reads attempts | API server |
 //! | `observation.rs` | what pods say | none |
 //! | `outcome.rs` | why a build failed | none |
+//! | `unstarted.rs` | ends what never starts | API server |
 //! | `registry.rs` | what registries hold | registries |
 //! | `provenance.rs` | what is said of how an image was built | none |
 //! | `attestation.rs` | attaches that to the image | registries, API server |
@@ -153,11 +154,12 @@ async fn reconcile_newest(cached: &StoredBuild, context: &Context) -> Result<Act
         }
     };
     let client = &context.client;
+    let spec_inputs = inputs::of_spec(&object.spec);
     let reconciler = Reconciler {
         context,
         uid: object.uid().unwrap_or_default(),
-        spec_inputs: inputs::of_spec(&object.spec),
-        started_for: inputs::started_for(&object.spec),
+        started_for: inputs::started_for(&spec_inputs, &object.spec.source),
+        spec_inputs,
         object,
         secrets: Api::namespaced(client.clone(), &namespace),
         config_maps: Api::namespaced(client.clone(), &namespace),

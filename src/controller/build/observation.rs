@@ -108,6 +108,14 @@ pub(super) fn platform(pod: &Pod) -> &str {
         .map_or("", String::as_str)
 }
 
+/// What is said of one of the pods of an attempt; with the platform when there are several.
+pub(super) fn of_platform(pods: &[&Pod], pod: &Pod, message: String) -> String {
+    match pods {
+        [_] => message,
+        _ => format!("{}: {message}", platform(pod)),
+    }
+}
+
 /// The platforms of the build that a pod belongs to.
 fn all_platforms(pod: &Pod) -> impl Iterator<Item = &str> {
     let platforms = pod.annotations().get(PLATFORMS_ANNOTATION);
@@ -131,7 +139,7 @@ fn progress(pods: &[&Pod]) -> Progress {
 pub(super) fn activity(pods: &[&Pod]) -> String {
     let of_pod = |pod: &Pod| match (running_stage(pod), obstacle(pod)) {
         (Some(stage), _) => stage.activity().to_owned(),
-        (None, Some(obstacle)) => format!("the pod does not go on: {obstacle}"),
+        (None, Some(obstacle)) => obstacle,
         (None, None) if has_ended(pod) => "done".to_owned(),
         (None, None) => "the pod is starting".to_owned(),
     };
@@ -211,7 +219,7 @@ pub(super) fn is_waiting(pod: &Pod) -> bool {
     !has_ended(pod) && running_stage(pod).is_none()
 }
 
-/// What keeps a pod from going on, in the words of the kubelet or the scheduler.
+/// That a pod does not go on and why, in the words of the kubelet or the scheduler.
 fn obstacle(pod: &Pod) -> Option<String> {
     let waiting = Stage::ALL.into_iter().find_map(|stage| {
         let waiting = stage.state(pod)?.waiting.as_ref()?;
@@ -224,13 +232,14 @@ fn obstacle(pod: &Pod) -> Option<String> {
             None => reason.to_owned(),
         })
     });
-    waiting.or_else(|| {
+    let obstacle = waiting.or_else(|| {
         let conditions = pod.status.as_ref()?.conditions.as_ref()?;
         let unscheduled = conditions
             .iter()
             .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
         unscheduled.message.clone()
-    })
+    })?;
+    Some(format!("the pod does not go on: {obstacle}"))
 }
 
 /// What a pod waits for in which nothing runs, in words.
@@ -246,8 +255,7 @@ pub(super) fn waits_for(pod: &Pod) -> String {
             )
         })
     });
-    let obstacle = obstacle(pod).map(|obstacle| format!("the pod does not go on: {obstacle}"));
-    obstacle
+    obstacle(pod)
         .or(next)
         .unwrap_or_else(|| "the pod does not start".to_owned())
 }

@@ -1,7 +1,5 @@
 //! Begins a build, and another attempt at one.
 
-use std::time::Duration;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
 
@@ -188,7 +186,7 @@ impl Reconciler<'_> {
         let described = self.described(wanted, choice);
         let container = builder.container(&described).map_err(SpecError::Refused)?;
         let build = &record.build;
-        let plan = self.plan(wanted, source, build.number, &container, choice.in_place)?;
+        let plan = self.plan(wanted, source, build.number, &container, choice)?;
         let worker = &self.context.worker;
         Ok(Attempt::new(&AttemptInput {
             object: &self.object,
@@ -238,7 +236,7 @@ impl Reconciler<'_> {
         source: &ResolvedSource,
         number: i64,
         container: &BuildContainer,
-        in_place: Option<&InPlace>,
+        choice: &Choice<'_>,
     ) -> Result<BuildPlan, SpecError> {
         let output = &self.object.spec.output;
         let mut tags = self.tags(&source.status, number)?;
@@ -257,7 +255,7 @@ impl Reconciler<'_> {
                 .iter()
                 .map(|argument| (argument.name.clone(), argument.value.clone()))
                 .collect(),
-            mirrored: in_place.map(|found| found.images.clone()),
+            mirrored: choice.in_place.map(|found| found.images.clone()),
             output: PlannedOutput {
                 registry: wanted.output.registry().clone(),
                 repository: wanted.output.repository().clone(),
@@ -265,7 +263,7 @@ impl Reconciler<'_> {
                 access: wanted.output_access.clone(),
                 conversion: wanted.conversion,
                 annotations: output.annotations.clone(),
-                sbom: self.object.spec.attest.sbom,
+                sbom: choice.scanner.is_some(),
                 image: match container.output {
                     Output::Layout(_) => ImageForm::Layout,
                     Output::Archive(_) => ImageForm::Archive,
@@ -326,6 +324,3 @@ enum NotStarted {
     Spec(SpecError),
     Failure(BuildFailure),
 }
-
-/// How long a pod may be on a node without a sandbox, before that is taken for a node without user namespaces.
-pub(super) const SANDBOX_PATIENCE: Duration = Duration::from_secs(30);

@@ -10,34 +10,32 @@ use kube::runtime::controller::Action;
 
 use super::outcome::Failed;
 use super::pod::time_allowed;
-use super::start::SANDBOX_PATIENCE;
 use super::{Error, NEXT_STEP, Reconciler, observation};
 use crate::api::Isolation;
 use crate::build::{BuildFailure, FailureClass};
 use crate::controller::events::Severity;
 use crate::reason::Reason;
 
+/// How long a pod may be on a node without a sandbox, before that is taken for a node without user namespaces.
+const SANDBOX_PATIENCE: Duration = Duration::from_secs(30);
+
 impl Reconciler<'_> {
     /// Ends a build whose pod has waited for longer than a build may take. The kubelet would say that it took too
     /// long and nothing else, and of a pod that no node takes nobody would say anything.
     pub(super) async fn give_up(&self, pods: &[&Pod]) -> Result<Option<Action>, Error> {
-        let is_overdue = |pod: &&&Pod| time_left(&[**pod], self.now) == Some(Duration::ZERO);
+        let is_overdue = |pod: &&&Pod| time_left_of(pod, self.now) == Some(Duration::ZERO);
         let Some(pod) = pods.iter().find(is_overdue) else {
             return Ok(None);
         };
         self.attempts.remove_all(pods, &self.uid).await?;
-        let platform = if pods.len() > 1 {
-            format!("{}: ", observation::platform(pod))
-        } else {
-            String::new()
-        };
+        let message = format!(
+            "nothing has run for as long as spec.timeout allows: {}",
+            observation::waits_for(pod)
+        );
         let failure = BuildFailure {
             class: FailureClass::Timeout,
             reason: Reason::TimedOut,
-            message: format!(
-                "{platform}nothing has run for as long as spec.timeout allows: {}",
-                observation::waits_for(pod)
-            ),
+            message: observation::of_platform(pods, pod, message),
         };
         self.fail(Failed::new(failure), None).await.map(Some)
     }
@@ -102,9 +100,12 @@ impl Reconciler<'_> {
 
 /// How long pods in which nothing runs may go on waiting, the one that may the least.
 pub(super) fn time_left(pods: &[&Pod], now: Timestamp) -> Option<Duration> {
-    let waiting = pods.iter().filter(|pod| observation::is_waiting(pod));
-    let left = waiting.filter_map(|pod| Some(time_allowed(pod)?.saturating_sub(age(pod, now))));
-    left.min()
+    pods.iter().filter_map(|pod| time_left_of(pod, now)).min()
+}
+
+fn time_left_of(pod: &Pod, now: Timestamp) -> Option<Duration> {
+    let allowed = time_allowed(pod).filter(|_| observation::is_waiting(pod))?;
+    Some(allowed.saturating_sub(age(pod, now)))
 }
 
 /// How long ago a pod was made.

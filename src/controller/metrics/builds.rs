@@ -1,15 +1,10 @@
 //! What is counted of builds.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use jiff::{SignedDuration, Timestamp};
-use prometheus::core::Collector;
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::OTHER;
+use super::standings::{Standings, StateCounts};
+use super::{OTHER, counters, gauges, registered};
 use crate::api::BuildResult;
 use crate::build::FailureClass;
 use crate::controller::build::BuildStanding;
@@ -37,24 +32,16 @@ pub(crate) struct BuildMetrics {
     ended: IntCounterVec,
     retries: IntCounterVec,
     duration: HistogramVec,
-    /// How each build stands, by namespace and name, so that one that is deleted stops counting.
-    standings: Mutex<HashMap<String, BuildStanding>>,
+    standings: Standings<BuildStanding>,
 }
 
 impl BuildMetrics {
     /// All of them, at zero.
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauges = |name, help, label| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])?;
-            registered(registry, gauges)
-        };
-        let counters = |name, help, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registered(registry, counters)
-        };
         let metrics = Self {
-            builds: gauges("builds", "Builds by state.", "state")?,
+            builds: gauges(registry, "builds", "Builds by state.", "state")?,
             failed: gauges(
+                registry,
                 "builds_failed",
                 "Builds that have failed or cannot be started, by class of failure.",
                 "class",
@@ -67,11 +54,13 @@ impl BuildMetrics {
                 )?,
             )?,
             ended: counters(
+                registry,
                 "build_total",
                 "Builds that have ended, by result and class of failure.",
                 &["result", "class"],
             )?,
             retries: counters(
+                registry,
                 "build_retry_total",
                 "Failed attempts that another one follows, by class of failure.",
                 &["class"],
@@ -87,7 +76,7 @@ impl BuildMetrics {
                     &["result"],
                 )?,
             )?,
-            standings: Mutex::default(),
+            standings: Standings::default(),
         };
         metrics.begin_at_zero();
         Ok(metrics)
@@ -133,30 +122,21 @@ impl BuildMetrics {
 
     /// Takes note of how a build stands; `key` is its namespace and name.
     pub(crate) fn observe(&self, key: &str, build: &StoredBuild) {
-        self.standings()
-            .insert(key.to_owned(), BuildStanding::of(build));
+        self.standings.observe(key, BuildStanding::of(build));
     }
 
     /// Stops counting a build that is gone.
     pub(crate) fn forget(&self, key: &str) {
-        self.standings().remove(key);
-    }
-
-    fn standings(&self) -> MutexGuard<'_, HashMap<String, BuildStanding>> {
-        self.standings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.standings.forget(key);
     }
 
     /// Sums up how all builds stand.
     pub(super) fn count(&self, now: Timestamp) {
-        let mut states = State::OF_BUILDS.map(|state| (state, 0));
+        let mut states = StateCounts::new(State::OF_BUILDS);
         let mut classes = FailureClass::ALL.map(|class| (class, 0));
         let (mut others, mut overdue) = (0, 0);
-        for standing in self.standings().values() {
-            for (state, count) in &mut states {
-                *count += i64::from(standing.state == *state);
-            }
+        self.standings.for_each(|standing| {
+            states.add(standing.state);
             if matches!(standing.state, State::Failed | State::Stalled) {
                 for (class, count) in &mut classes {
                     *count += i64::from(standing.class == Some(*class));
@@ -164,10 +144,8 @@ impl BuildMetrics {
                 others += i64::from(standing.class.is_none());
             }
             overdue += i64::from(standing.is_overdue(now));
-        }
-        for (state, count) in states {
-            self.builds.with_label_values(&[state.label()]).set(count);
-        }
+        });
+        states.show(&self.builds);
         for (class, count) in classes {
             self.failed
                 .with_label_values(&[class.to_string()])
@@ -176,14 +154,6 @@ impl BuildMetrics {
         self.failed.with_label_values(&[OTHER]).set(others);
         self.overdue.set(overdue);
     }
-}
-
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: C,
-) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
 }
 
 /// The value of the label: the word that the status has for it.
